@@ -96,7 +96,11 @@ class Head:
         _check(tuple(self.parents) == PARENTS, "parents", f"found {tuple(self.parents)}")
         _check(sizes["P"] in (0, 9 * (len(JOINTS) - 1)), "pose_correctives", f"found {sizes['P']} rows")
         _check(count > 0 and 0 <= self.faces.min() and self.faces.max() < vertices, "faces", "index out of range")
-        _check(-1 <= self.landmark_faces.min() and self.landmark_faces.max() < count, "landmark_faces", "index out of range")
+        _check(
+            -1 <= self.landmark_faces.min() and self.landmark_faces.max() < count,
+            "landmark_faces",
+            "index out of range",
+        )
         _check(bool(np.abs(self.skinning.sum(1) - 1).max() <= 1e-5), "skinning", "weights do not sum to 1")
         _check(bool((self.expression_low <= self.expression_high).all()), "expression_low", "exceeds expression_high")
         for name, mask in self.regions.items():
@@ -215,7 +219,12 @@ class HeadModel:
         return moved.reshape(len(expression), self.vertices, 3)
 
     def transforms(
-        self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor, torso_translation: Tensor
+        self,
+        expression: Tensor,
+        rotation: Tensor,
+        translation: Tensor,
+        torso_rotation: Tensor,
+        torso_translation: Tensor,
     ) -> Tensor:
         """Bone transforms [B, J, 4, 4], rest to posed.
 
@@ -258,7 +267,12 @@ class HeadModel:
         return (blended[..., :3] * vertices[:, :, None]).sum(-1) + blended[..., 3]
 
     def pose(
-        self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor, torso_translation: Tensor
+        self,
+        expression: Tensor,
+        rotation: Tensor,
+        translation: Tensor,
+        torso_rotation: Tensor,
+        torso_translation: Tensor,
     ) -> Tensor:
         """Posed vertices [B, V, 3] m; arguments as for `transforms`."""
         neck = torso_rotation.transpose(-1, -2) @ rotation
@@ -270,7 +284,9 @@ class HeadModel:
         moved = torch.addmm(self.template.reshape(1, -1), expression, self.basis)
         if len(self.correctives):
             moved = moved + self._corrective(matrix_from_rotvec(rotations)[:, 1:])
-        return self.skin(moved.reshape(len(expression), self.vertices, 3), self.chain(rotations, translation, expression))
+        return self.skin(
+            moved.reshape(len(expression), self.vertices, 3), self.chain(rotations, translation, expression)
+        )
 
     def landmarks(self, vertices: Tensor) -> Tensor:
         """Landmarks [B, 478, 3] on vertices [B, V, 3]; those that the head lacks are NaN."""
