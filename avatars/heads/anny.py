@@ -247,7 +247,7 @@ def _identity_axes(crop: _Crop, targets: Targets, base: BaseMesh) -> _Identity:
     template, mean_joints = bodies.mean(0), pivots.mean(0)
     residual = (bodies - template).reshape(POPULATION, -1)
     weight = np.repeat(np.where(rigid_head, 1.0, _TORSO_WEIGHT), 3)
-    values, vectors = np.linalg.eigh((residual * weight) @ (residual * weight).T)
+    _, vectors = np.linalg.eigh((residual * weight) @ (residual * weight).T)
     codes = vectors[:, ::-1][:, :AXES] * np.sqrt(POPULATION)
     # The sign of an eigenvector is arbitrary: fix it so that builds agree.
     codes *= np.sign(codes[np.abs(codes).argmax(0), np.arange(AXES)])

@@ -95,9 +95,9 @@ class Head:
         _check(self.joint_names == JOINTS, "joint_names", f"found {self.joint_names}")
         _check(tuple(self.parents) == PARENTS, "parents", f"found {tuple(self.parents)}")
         _check(sizes["P"] in (0, 9 * (len(JOINTS) - 1)), "pose_correctives", f"found {sizes['P']} rows")
-        _check(count > 0 and 0 <= self.faces.min() and self.faces.max() < vertices, "faces", "index out of range")
+        _check(count > 0 and self.faces.min() >= 0 and self.faces.max() < vertices, "faces", "index out of range")
         _check(
-            -1 <= self.landmark_faces.min() and self.landmark_faces.max() < count,
+            self.landmark_faces.min() >= -1 and self.landmark_faces.max() < count,
             "landmark_faces",
             "index out of range",
         )
@@ -191,7 +191,7 @@ class HeadModel:
         self.joint_expression = tensor(head.joint_expression.reshape(self.size, -1))
         self.turning = tensor(head.joint_from_expression.reshape(self.size, -1))
         self.skinning = tensor(head.skinning)
-        self.correctives = tensor(head.pose_correctives.reshape(len(head.pose_correctives), -1))
+        self.correctives = tensor(head.pose_correctives.reshape(-1, 3 * self.vertices))
         self.faces = torch.as_tensor(head.faces.astype(np.int64), device=device)
         found = head.landmark_faces >= 0
         self.landmark_found = torch.as_tensor(found, device=device)

@@ -94,7 +94,7 @@ def _people(head: Head) -> list[Head]:
 
 
 def _see(person: Head, shots: list[Shot], detector: mesh.FaceMesh, template: Head | None = None) -> list[_Sight]:
-    """What the detector finds on this person, as points of the template's surface; shots without a face are left out."""
+    """What the detector finds on this person, as points of the template; shots without a face are left out."""
     template = template or person
     color, found = paint(person), []
     for shot in shots:
@@ -155,13 +155,13 @@ def _place_irises(head: Head, pixels: np.ndarray, points: np.ndarray) -> np.ndar
     points = points.copy()
     for side, (middle, *rim) in (("l", mesh.IRIS_L), ("r", mesh.IRIS_R)):
         center, radius = iris_axis(head, side)
-        points[middle] = center + [0, 0, radius]
+        points[middle] = center + np.array([0, 0, radius])
         for i in rim:
             across = (pixels[i] - pixels[middle]) * (1, -1)
             # The four rim points lie right, up, left and down: snap to the axes.
             across = np.where(np.abs(across) == np.abs(across).max(), np.sign(across), 0.0)
             depth = np.sqrt(radius**2 - IRIS_RADIUS**2)
-            points[i] = center + [*(across * IRIS_RADIUS), depth]
+            points[i] = center + np.append(across * IRIS_RADIUS, depth)
     return points
 
 
