@@ -134,13 +134,32 @@ class Head:
         mask = np.logical_or.reduce([self.regions[name] for name in names])
         return mask[self.faces].all(1)
 
+    def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+        """(arrays by name, plain words): all that a file needs to hold."""
+        arrays = {name: getattr(self, name) for name in _SHAPES}
+        arrays |= {f"regions.{name}": mask for name, mask in self.regions.items()}
+        words = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in arrays and f.name != "regions"}
+        return arrays, words
+
+    @staticmethod
+    def from_tensors(arrays: dict[str, np.ndarray], words: dict[str, object]) -> Head:
+        """Inverse of `tensors`, validated.
+
+        Raises:
+            FileFormatError: something is missing or does not fit.
+        """
+        try:
+            regions = {name[8:]: mask for name, mask in arrays.items() if name.startswith("regions.")}
+            text = {name: str(words[name]) for name in ("name", "version", "sha256")}
+            lists = {name: tuple(map(str, words[name])) for name in ("expression_names", "joint_names")}  # type: ignore[call-overload]
+            return Head(**text, **lists, **{name: arrays[name] for name in _SHAPES}, regions=regions).validate()
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"Not a head: {error}") from error
+
     def save(self, path: Path | str) -> None:
         """Write everything to one safetensors file."""
-        tensors = {name: getattr(self, name) for name in _SHAPES}
-        tensors |= {f"regions.{name}": mask for name, mask in self.regions.items()}
-        words = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in tensors and f.name != "regions"}
-        metadata = {"format": str(FORMAT), "kind": "head", "head": json.dumps(words, sort_keys=True)}
-        save_tensors(path, tensors, metadata)
+        arrays, words = self.tensors()
+        save_tensors(path, arrays, {"format": str(FORMAT), "kind": "head", "head": json.dumps(words, sort_keys=True)})
 
     @staticmethod
     def load(path: Path | str) -> Head:
@@ -149,18 +168,13 @@ class Head:
         Raises:
             FileFormatError: damaged, newer than this program, or not a head.
         """
-        tensors, metadata = load_tensors(path)
+        arrays, metadata = load_tensors(path)
         try:
             _check(metadata.get("kind") == "head", "kind", "not a head")
             if int(metadata["format"]) > FORMAT:
                 raise FileFormatError("The head was written by a newer program", where=path, fix="Update avatars")
-            words = json.loads(metadata["head"])
-            regions = {name[8:]: mask for name, mask in tensors.items() if name.startswith("regions.")}
-            arrays = {name: tensors[name] for name in _SHAPES}
-            text = {name: str(words[name]) for name in ("name", "version", "sha256")}
-            lists = {name: tuple(map(str, words[name])) for name in ("expression_names", "joint_names")}
-            return Head(**text, **lists, **arrays, regions=regions).validate()
-        except (KeyError, TypeError, ValueError) as error:
+            return Head.from_tensors(arrays, json.loads(metadata["head"]))
+        except (KeyError, ValueError) as error:
             raise FileFormatError(f"Not a head: {error}", where=path) from error
         except FileFormatError as error:
             raise FileFormatError(error.what, where=error.where or path, fix=error.fix) from error
