@@ -188,3 +188,27 @@ def require_finite(value: float, name: str) -> float:
     if not math.isfinite(value):
         raise InputError(f"{name} must be a finite number, not {value}")
     return value
+
+
+@contextmanager
+def atomic_directory(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`; on success it takes the name, replacing what was there."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if path.is_dir():
+                os.replace(path, retired)
+            elif path.exists():
+                path.unlink()
+            os.replace(temporary, path)
+            _sync_directory(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(retired, ignore_errors=True)
+    except OSError as error:
+        raise _write_error(error, path) from error

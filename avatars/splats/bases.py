@@ -1,0 +1,127 @@
+"""From a face state to the weights of the learned bases: a small network, in torch to train and in NumPy to run.
+
+K bases per splat, weighted by one network for all splats, follow the idea of RGBAvatar (Li et al., CVPR 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import geometry
+
+HIDDEN = 64
+_EXPRESSION_GAIN = 2.0
+_POSE_MARGIN = 1.3
+
+
+@dataclass
+class StateScale:
+    """How poses become network inputs: centred and divided by what the footage showed, then limited to it.
+
+    Poses outside the footage (another driver, a far turn) would otherwise run the network where it was never taught.
+    """
+
+    rotation_mean: np.ndarray
+    """[3, 3] mean world_from_head rotation."""
+    translation_mean: np.ndarray
+    """[3] m."""
+    neck_mean: np.ndarray
+    """[3, 3] mean torso_from_head rotation."""
+    spread: np.ndarray
+    """[9] standard deviations of head rotation (3), translation (3) and neck rotation (3)."""
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """For the avatar file."""
+        return {f"state.{k}": np.asarray(getattr(self, k), np.float32) for k in self.__dataclass_fields__}
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, np.ndarray]) -> StateScale:
+        """Inverse of `tensors`."""
+        return StateScale(**{k: tensors[f"state.{k}"] for k in StateScale.__dataclass_fields__})
+
+    @staticmethod
+    def fit(rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> StateScale:
+        """Statistics over T frames of rotations [T, 3, 3] and translations [T, 3]."""
+        neck = torso_rotation.transpose(1, 2) @ rotation
+        mean, neck_mean = _mean_rotation(rotation), _mean_rotation(neck)
+        values = torch.cat(
+            [
+                geometry.rotvec_from_matrix(rotation @ mean.T),
+                translation - translation.mean(0),
+                geometry.rotvec_from_matrix(neck @ neck_mean.T),
+            ],
+            1,
+        )
+        floor = torch.tensor([0.03] * 3 + [0.005] * 3 + [0.03] * 3)
+        spread = torch.maximum(values.std(0, correction=0), floor)
+        return StateScale(mean.numpy(), translation.mean(0).numpy(), neck_mean.numpy(), spread.numpy())
+
+
+def _mean_rotation(rotation: Tensor) -> Tensor:
+    u, _, vt = torch.linalg.svd(rotation.mean(0))
+    sign = torch.ones(3, dtype=rotation.dtype)
+    sign[2] = torch.linalg.det(u @ vt)
+    return (u * sign) @ vt
+
+
+class BasisNetwork(torch.nn.Module):
+    """[B, E] expression and pose -> [B, K] basis weights.
+
+    Args:
+        expression: E.
+        bases: K; 0 makes an avatar without learned bases.
+        scale: pose statistics of the footage.
+    """
+
+    def __init__(self, expression: int, bases: int, scale: StateScale) -> None:
+        super().__init__()
+        self.bases = bases
+        self.scale = scale
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(expression + 9, HIDDEN),
+            torch.nn.SiLU(),
+            torch.nn.Linear(HIDDEN, HIDDEN),
+            torch.nn.SiLU(),
+            torch.nn.Linear(HIDDEN, max(bases, 1)),
+        )
+        self._rotation = torch.from_numpy(np.array(scale.rotation_mean, np.float32))
+        self._neck = torch.from_numpy(np.array(scale.neck_mean, np.float32))
+        self._translation = torch.from_numpy(np.array(scale.translation_mean, np.float32))
+        self._inverse = 1.0 / torch.from_numpy(np.array(scale.spread, np.float32))
+
+    def state(self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> Tensor:
+        """Network input [B, E + 9] from expression [B, E], rotations [B, 3, 3] and translation [B, 3]."""
+        neck = torso_rotation.transpose(1, 2) @ rotation
+        pose = torch.cat(
+            [
+                geometry.rotvec_from_matrix(rotation @ self._rotation.T),
+                translation - self._translation,
+                geometry.rotvec_from_matrix(neck @ self._neck.T),
+            ],
+            1,
+        )
+        # A soft limit at three deviations: linear inside, flat far outside, differentiable everywhere.
+        limit = 3.0 * _POSE_MARGIN
+        return torch.cat([expression * _EXPRESSION_GAIN, limit * torch.tanh(pose * self._inverse / limit)], 1)
+
+    def forward(self, state: Tensor) -> Tensor:
+        """[B, E + 9] -> [B, K]."""
+        return self.net(state)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Weights for the avatar file."""
+        return {f"network.{k}": v.detach().numpy().copy() for k, v in self.net.state_dict().items()} | self.scale.tensors()
+
+    @staticmethod
+    def from_tensors(tensors: dict[str, np.ndarray]) -> BasisNetwork:
+        """Inverse of `tensors`."""
+        first, last = tensors["network.0.weight"], tensors["network.4.weight"]
+        network = BasisNetwork(first.shape[1] - 9, last.shape[0], StateScale.from_tensors(tensors))
+        prefix = "network."
+        state = {k[len(prefix) :]: torch.from_numpy(v.copy()) for k, v in tensors.items() if k.startswith(prefix)}
+        network.net.load_state_dict(state)
+        return network

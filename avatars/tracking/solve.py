@@ -1,0 +1,331 @@
+"""Gauss-Newton over a whole clip at once: shared identity and focal length, per-frame pose and expression.
+
+Frames are coupled by temporal terms (block-banded) and by the shared unknowns (a dense border), so one step is a
+banded Cholesky solve with a Schur complement for the border. Bounds on the expression are an active set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import LinAlgError, solveh_banded
+from scipy.spatial.transform import Rotation
+
+from ..errors import TrackingError
+from .camera import FOCAL_PRIOR, project, projection_jacobian, similarity
+from .residuals import LandmarkModel, contour_directions, landmark_weights
+
+_CHUNK = 96  # frames whose Jacobians are in memory at once
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Weights of everything but the landmarks; one landmark off by one pixel (at 512) costs 1."""
+
+    identity: float = 0.15
+    """Per frame and squared standard deviation."""
+    expression: float = 15.0
+    quick: float = 0.5
+    """For jaw, lids and gaze, which move most."""
+    focal: float = 20.0
+    """Per frame and squared log ratio to the expected focal length."""
+    translation: float = 1.0e6
+    """Per squared second difference at 25 frames/s, m."""
+    depth: float = 0.1
+    """Share of `translation` along the viewing axis."""
+    rotation: float = 1.0e4
+    """Per squared second difference, rad."""
+    smooth: float = 4.0
+    """Per squared second difference of expression; falls off for fast motion, so blinks and plosives stay sharp."""
+    fast: float = 0.12
+    """Second difference of expression that counts as fast."""
+    outlier: float = 4.0
+    """Pixels (at 512) beyond which a landmark loses its say."""
+
+
+@dataclass
+class State:
+    """Unknowns of a clip; rotations are matrices."""
+
+    identity: np.ndarray
+    focal: float
+    offsets: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+    expression: np.ndarray
+
+
+class Solver:
+    """One clip's landmarks, and the steps that fit a head to them.
+
+    Args:
+        model: the head's landmarks.
+        landmarks: [T, 478, 3] px.
+        times: [T] s.
+        size: (width, height) px.
+    """
+
+    def __init__(
+        self,
+        model: LandmarkModel,
+        landmarks: np.ndarray,
+        times: np.ndarray,
+        size: tuple[int, int],
+        names: tuple[str, ...],
+        priors: Priors | None = None,
+    ) -> None:
+        self.model, self.priors = model, priors or Priors()
+        self.landmarks = landmarks.astype(float)
+        self.scale = max(size) / 512.0
+        self.center = np.array(size, float) / 2
+        self.expected_focal = FOCAL_PRIOR * max(size)
+        self.weights = landmark_weights(model.valid)
+        self.tangent = contour_directions(self.landmarks)
+        quick = np.array([any(k in n for k in ("eyeLook", "eyeBlink", "gaze", "lid")) or n in ("jawOpen", "jaw") for n in names])
+        self.expression_prior = np.where(quick, self.priors.quick, self.priors.expression)
+        self.second = _second_differences(times)
+        self.count, self.size_e, self.size_s = len(times), model.expression.shape[0], model.identity.shape[0]
+        self.state = self._start()
+
+    def _start(self) -> State:
+        """Scaled-orthographic alignment by the detector's own depth, good at any yaw."""
+        model, z = self.model, self.landmarks * np.array([1.0, -1.0, -1.0])
+        rigid = self.weights * (np.linalg.norm(model.expression, axis=-1).max(0) < 0.004) + 1e-6
+        scale, rotation, _ = similarity(model.mean, z, rigid)
+        flip = np.diag([1.0, -1.0, -1.0])
+        rotation = flip @ rotation
+        depth = self.expected_focal / scale
+        w = rigid / rigid.sum()
+        middle = (w @ self.landmarks[..., :2] if False else np.einsum("l,tlk->tk", w, self.landmarks[..., :2])) - self.center
+        at = np.concatenate([middle / self.expected_focal * depth[:, None], depth[:, None]], 1)
+        translation = at - rotation @ (w @ model.mean)
+        start = np.clip(np.full(self.size_e, 0.02), model.low, model.high)
+        start[model.low < 0] = 0.0
+        return State(
+            np.zeros(self.size_s), self.expected_focal, np.zeros_like(model.mean), rotation, translation,
+            np.tile(start, (self.count, 1)),
+        )  # fmt: skip
+
+    # -- what the model predicts --------------------------------------------------------------------------------
+
+    def predict(self, state: State | None = None, rows: slice = slice(None)) -> tuple[np.ndarray, ...]:
+        """(head points, rotated points, camera points, pixels), each [T, L, ·]."""
+        s = state or self.state
+        head = self.model.points(s.identity, s.expression[rows], s.offsets)
+        rotated = head @ s.rotation[rows].transpose(0, 2, 1)
+        camera = rotated + s.translation[rows][:, None]
+        if (camera[..., 2] <= 1e-3).any():
+            raise TrackingError("The face solution ran behind the camera", fix="The footage does not look like one head; try another clip")
+        return head, rotated, camera, project(camera, s.focal, self.center)
+
+    def errors(self) -> np.ndarray:
+        """[T, 478] landmark distance, px."""
+        return np.linalg.norm(self.predict()[3] - self.landmarks[..., :2], axis=-1)
+
+    def _residual(self, pixels: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals [T, L, 2] and 2x2 square-root weights [T, L, 2, 2] (robust, blind along the contour)."""
+        residual = (pixels - self.landmarks[rows, :, :2]) / self.scale
+        tangent = self.tangent[rows]
+        along = np.einsum("tlk,tlk->tl", residual, tangent)
+        normal = residual - 0.9 * along[..., None] * tangent
+        robust = 1.0 / (1.0 + (normal**2).sum(-1) / self.priors.outlier**2)
+        root = np.sqrt(self.weights * robust)[..., None, None] / self.scale
+        return normal * self.scale, root * (np.eye(2) - 0.9 * tangent[..., :, None] * tangent[..., None, :])
+
+    # -- one Gauss-Newton step ----------------------------------------------------------------------------------
+
+    def step(self, *, expression: bool = True, identity: bool = True, focal: bool = True, damping: float = 1e-3) -> None:
+        """Solve the linearised problem once; switched-off unknowns stay."""
+        s, n = self.state, 6 + self.size_e
+        shared = self.size_s + 1
+        hessian = np.zeros((self.count, n, n))
+        border = np.zeros((self.count, n, shared))
+        gradient = np.zeros((self.count, n))
+        corner, corner_gradient = np.zeros((shared, shared)), np.zeros(shared)
+        for first in range(0, self.count, _CHUNK):
+            rows = slice(first, min(first + _CHUNK, self.count))
+            a, c, r = self._linearise(rows)
+            at = a.transpose(0, 2, 1)
+            hessian[rows], border[rows], gradient[rows] = at @ a, at @ c, (at @ r[..., None])[..., 0]
+            flat = c.reshape(-1, shared)
+            corner += flat.T @ flat
+            corner_gradient += flat.T @ r.reshape(-1)
+        stiff = self._add_priors(hessian, gradient, corner, corner_gradient)
+        free = np.ones((self.count, n), bool)
+        at_low = (s.expression <= self.model.low + 1e-6) & (gradient[:, 6:] > 0)
+        at_high = (s.expression >= self.model.high - 1e-6) & (gradient[:, 6:] < 0)
+        free[:, 6:] = expression & ~(at_low | at_high)
+        free_shared = np.r_[np.full(self.size_s, identity), focal]
+        step, step_shared = _bordered_solve(
+            hessian, gradient, border, corner, corner_gradient, stiff, self.second, free, free_shared, damping
+        )
+        self.state = self._moved(step, step_shared)
+
+    def _linearise(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weighted Jacobians [T, 2L, 6+E] and [T, 2L, S+1], weighted residual [T, 2L]."""
+        s = self.state
+        head, rotated, camera, pixels = self.predict(rows=rows)
+        residual, root = self._residual(pixels, rows)
+        residual = np.einsum("tlij,tlj->tli", root, pixels - self.landmarks[rows, :, :2])
+        j = root @ projection_jacobian(camera, s.focal)
+        jr = j @ s.rotation[rows][:, None]
+        turn = np.stack(
+            [
+                j[..., 2] * rotated[..., None, 1] - j[..., 1] * rotated[..., None, 2],
+                j[..., 0] * rotated[..., None, 2] - j[..., 2] * rotated[..., None, 0],
+                j[..., 1] * rotated[..., None, 0] - j[..., 0] * rotated[..., None, 1],
+            ],
+            -1,
+        )
+        slope = self.model.derivative(s.identity, s.expression[rows], head).transpose(0, 2, 3, 1)  # [T, L, 3, E]
+        to_expression = jr @ slope
+        to_identity = jr @ self.model.identity.transpose(1, 2, 0)[None]
+        to_focal = (root @ (pixels - self.center)[..., None]) / 1.0
+        t, count = len(head), 2 * head.shape[1]
+        a = np.concatenate([turn, j, to_expression], -1).reshape(t, count, -1)
+        c = np.concatenate([to_identity, to_focal], -1).reshape(t, count, -1)
+        return a, c, residual.reshape(t, count)
+
+    def _add_priors(self, hessian: np.ndarray, gradient: np.ndarray, corner: np.ndarray, corner_gradient: np.ndarray) -> np.ndarray:
+        """Add priors in place; return the stiffness of every second difference, [T-2, 6+E]."""
+        s, p = self.state, self.priors
+        e = np.arange(6, 6 + self.size_e)
+        hessian[:, e, e] += self.expression_prior
+        gradient[:, 6:] += self.expression_prior * s.expression
+        i = np.arange(self.size_s)
+        corner[i, i] += p.identity * self.count
+        corner_gradient[:-1] += p.identity * self.count * s.identity
+        corner[-1, -1] += p.focal * self.count
+        corner_gradient[-1] += p.focal * self.count * np.log(s.focal / self.expected_focal)
+        if not len(self.second.weight):
+            return np.zeros((0, 6 + self.size_e))
+        bend_e = self.second.apply(s.expression)
+        stiff = np.empty((len(bend_e), 6 + self.size_e))
+        stiff[:, :3] = p.rotation
+        stiff[:, 3:6] = p.translation * np.array([1.0, 1.0, p.depth])
+        stiff[:, 6:] = p.smooth / (1.0 + (bend_e / p.fast) ** 2)
+        stiff *= self.second.weight[:, None]
+        mean = Rotation.from_matrix(s.rotation).mean()
+        turns = (Rotation.from_matrix(s.rotation) * mean.inv()).as_rotvec()
+        bend = self.second.apply(np.concatenate([turns, s.translation, s.expression], 1))
+        gradient += self.second.transpose_apply(stiff * bend, self.count)
+        return stiff
+
+    def _moved(self, step: np.ndarray, step_shared: np.ndarray) -> State:
+        s = self.state
+        turn = Rotation.from_rotvec(np.clip(step[:, :3], -0.3, 0.3)).as_matrix()
+        return replace(
+            s,
+            identity=s.identity + step_shared[:-1],
+            focal=float(s.focal * np.exp(np.clip(step_shared[-1], -0.2, 0.2))),
+            rotation=turn @ s.rotation,
+            translation=s.translation + step[:, 3:6],
+            expression=np.clip(s.expression + step[:, 6:], self.model.low, self.model.high),
+        )
+
+    def fit_offsets(self, ridge: float = 1.5e5) -> None:
+        """Move each landmark's seat on the head by a small shared 3D offset (closed form, one step)."""
+        s = self.state
+        hessian = np.tile(ridge * self.count * np.eye(3), (len(s.offsets), 1, 1))
+        gradient = ridge * self.count * s.offsets
+        for first in range(0, self.count, _CHUNK):
+            rows = slice(first, min(first + _CHUNK, self.count))
+            _, _, camera, pixels = self.predict(rows=rows)
+            j = projection_jacobian(camera, s.focal) @ s.rotation[rows][:, None] / self.scale
+            residual = (pixels - self.landmarks[rows, :, :2]) / self.scale
+            robust = 1.0 / (1.0 + (residual**2).sum(-1) / self.priors.outlier**2)
+            hessian += np.einsum("tl,tlik,tlij->lkj", robust, j, j, optimize=True)
+            gradient += np.einsum("tl,tlik,tli->lk", robust, j, residual, optimize=True)
+        s.offsets = (s.offsets - np.linalg.solve(hessian, gradient[..., None])[..., 0]) * self.model.valid[:, None]
+
+    def run(self, progress: Callable[[float, str], None] | None = None) -> State:
+        """Rigid, then identity, then everything, then landmark offsets in turn with everything."""
+        plan: list[Callable[[], None]] = [lambda: self.step(expression=False, identity=False, focal=False)] * 4
+        plan += [lambda: self.step(expression=False, focal=False)] * 3
+        plan += [self.step] * 7
+        plan += ([self.fit_offsets] + [self.step] * 2) * 3
+        plan += [self.step] * 2
+        for i, act in enumerate(plan):
+            act()
+            if progress is not None:
+                progress((i + 1) / len(plan), f"landmark error {np.median(self.errors()[:, self.model.valid]):.2f} px")
+        return self.state
+
+
+# -- temporal coupling --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SecondDifferences:
+    """x[first] - 2 x[first+1] + x[first+2], only within runs of evenly spaced frames."""
+
+    first: np.ndarray
+    weight: np.ndarray
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """[T, n] -> [len(first), n]."""
+        i = self.first
+        return x[i] - 2 * x[i + 1] + x[i + 2]
+
+    def transpose_apply(self, y: np.ndarray, count: int) -> np.ndarray:
+        """The adjoint of `apply`: [len(first), n] -> [count, n]."""
+        out, i = np.zeros((count, y.shape[1])), self.first
+        np.add.at(out, i, y)
+        np.add.at(out, i + 1, -2 * y)
+        np.add.at(out, i + 2, y)
+        return out
+
+
+def _second_differences(times: np.ndarray) -> SecondDifferences:
+    """Weights stay those of 25 frames/s whatever the rate; gaps and uneven spacing uncouple frames."""
+    if len(times) < 3:
+        return SecondDifferences(np.zeros(0, int), np.zeros(0))
+    step = np.diff(times)
+    usual = np.median(step)
+    even = (step[:-1] < 1.6 * usual) & (step[1:] < 1.6 * usual)
+    first = np.flatnonzero(even)
+    return SecondDifferences(first, np.full(len(first), min((0.04 / max(usual, 1e-3)) ** 3, 30.0)))
+
+
+def _bordered_solve(
+    hessian: np.ndarray,
+    gradient: np.ndarray,
+    border: np.ndarray,
+    corner: np.ndarray,
+    corner_gradient: np.ndarray,
+    stiff: np.ndarray,
+    second: SecondDifferences,
+    free: np.ndarray,
+    free_shared: np.ndarray,
+    damping: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """-(H^-1) g for a block-banded H with a dense border; fixed unknowns get zero."""
+    count, n = gradient.shape
+    hessian = hessian * (free[:, :, None] & free[:, None, :])
+    border = border * free[:, :, None] * free_shared
+    diagonal = np.arange(n)
+    hessian[:, diagonal, diagonal] = np.where(free, hessian[:, diagonal, diagonal] * (1 + damping) + 1e-9, 1.0)
+    band = np.zeros((2 * n + 1, count * n))
+    for row in range(n):  # lower form: band[i - j, j] = H[i, j]
+        for column in range(row + 1):
+            band[row - column, column::n] = hessian[:, row, column]
+    i = second.first
+    for k, (a, b, factor) in enumerate([(0, 0, 1.0), (1, 1, 4.0), (2, 2, 1.0), (0, 1, -2.0), (1, 2, -2.0), (0, 2, 1.0)]):
+        both = free[i + a] & free[i + b]
+        place = ((i + a)[:, None] * n + diagonal).reshape(-1)
+        np.add.at(band[(b - a) * n], place, (factor * stiff * both).reshape(-1))
+        del k
+    right = np.concatenate([(gradient * free)[..., None], border], -1).reshape(count * n, -1)
+    try:
+        solved = solveh_banded(band, right, lower=True, overwrite_ab=True, check_finite=False).reshape(count, n, -1)
+    except (LinAlgError, ValueError) as error:
+        raise TrackingError("The landmarks do not determine a head", fix="Film the face in good light, turning slowly left and right") from error
+    own, through = solved[..., 0], solved[..., 1:]
+    schur = corner - np.einsum("tnk,tnj->kj", border, through)
+    schur = schur * np.outer(free_shared, free_shared)
+    schur[np.diag_indices_from(schur)] += np.where(free_shared, 1e-9, 1.0)
+    reduced = (corner_gradient - np.einsum("tnk,tn->k", border, own)) * free_shared
+    step_shared = -np.linalg.solve(schur, reduced)
+    return -(own + through @ step_shared), step_shared

@@ -1,0 +1,115 @@
+"""Frames ready to be supervision: planar, at two resolutions, with matte, background and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..capture import faces
+from ..data import Clip
+
+_REGION_PAD = 0.25
+
+
+@dataclass
+class Supervision:
+    """One frame as tensors [1, C, H, W], sRGB in [0, 1]."""
+
+    image: Tensor
+    matte: Tensor
+    weight: Tensor
+    background: Tensor
+
+
+class FrameStore:
+    """All training and test frames of a clip, at full and half working resolution.
+
+    Args:
+        clip: the footage.
+        rows: indices into the clip, one per row of the track.
+        size: longer side of the full resolution, px.
+        focus: extra weight of mouth and eyes.
+    """
+
+    def __init__(self, clip: Clip, rows: np.ndarray, size: int, focus: float) -> None:
+        width, height = clip.size
+        scale = min(1.0, size / max(width, height))
+        full = (max(2, round(width * scale)), max(2, round(height * scale)))
+        self.sizes = (full, (max(1, full[0] // 2), max(1, full[1] // 2)))
+        self.focus = focus
+        self.scale = full[0] / width
+        self.landmarks = clip.landmarks[rows, :, :2] * self.scale
+        self.images = [np.empty((len(rows), 3, h, w), np.uint8) for w, h in self.sizes]
+        self.mattes = [np.empty((len(rows), 1, h, w), np.uint8) for w, h in self.sizes]
+        for i, row in enumerate(rows):
+            image, matte = np.asarray(clip.frames[row]), np.asarray(clip.matte[row])
+            for level, at in enumerate(self.sizes):
+                self.images[level][i] = _resized(image, at).transpose(2, 0, 1)
+                self.mattes[level][i, 0] = _resized(matte, at)
+        self.has_plate = clip.plate is not None
+        plate = clip.plate if clip.plate is not None else np.zeros((height, width, 3), np.uint8)
+        self.plates = [torch.from_numpy(_resized(plate, at).transpose(2, 0, 1).astype(np.float32) / 255)[None] for at in self.sizes]
+
+    def __len__(self) -> int:
+        return len(self.landmarks)
+
+    def get(self, row: int, level: int) -> Supervision:
+        """Row `row` at full (level 0) or half (level 1) resolution, over the clip's own background.
+
+        Without a plate the background is black and the frame is premultiplied by its matte.
+        """
+        image = torch.from_numpy(self.images[level][row]).float().mul_(1 / 255)[None]
+        matte = torch.from_numpy(self.mattes[level][row]).float().mul_(1 / 255)[None]
+        if not self.has_plate:
+            image = image * matte
+        return Supervision(image, matte, self._weight(row, level), self.plates[level])
+
+    def over(self, frame: Supervision, color: Tensor) -> Supervision:
+        """The same frame over a flat colour [3]: what shows of the plate is replaced, in the matte's proportion."""
+        flat = color.reshape(1, 3, 1, 1).expand_as(frame.background)
+        image = frame.image + (1 - frame.matte) * (flat - frame.background)
+        return Supervision(image, frame.matte, frame.weight, flat)
+
+    def _weight(self, row: int, level: int) -> Tensor:
+        width, height = self.sizes[level]
+        weight = torch.ones(1, 1, height, width)
+        for group in (faces.LIPS, faces.EYE_L, faces.EYE_R):
+            x0, y0, x1, y1 = region_box(self.landmarks[row] * (width / self.sizes[0][0]), group, width, height)
+            weight[..., y0:y1, x0:x1] += self.focus
+        return weight
+
+
+def region_box(landmarks: np.ndarray, group: tuple[int, ...] | range, width: int, height: int) -> tuple[int, int, int, int]:
+    """Padded box (x0, y0, x1, y1) px of some landmarks [478, 2], inside the image."""
+    points = landmarks[list(group)]
+    low, high = points.min(0), points.max(0)
+    pad = _REGION_PAD * (high - low).max()
+    x0, y0 = np.floor(low - pad).astype(int)
+    x1, y1 = np.ceil(high + pad).astype(int)
+    return int(np.clip(x0, 0, width)), int(np.clip(y0, 0, height)), int(np.clip(x1, 0, width)), int(np.clip(y1, 0, height))
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def split(times: np.ndarray, test: str) -> tuple[np.ndarray, np.ndarray]:
+    """(training rows, test rows) of a track.
+
+    Args:
+        test: 'tail' holds out the last 20 %, 'fifth' every fifth frame, 'none' nothing.
+    """
+    rows = np.arange(len(times))
+    if test == "tail":
+        cut = int(len(rows) * 0.8 + 0.5)
+        return rows[:cut], rows[cut:]
+    if test == "fifth":
+        held = rows % 5 == 4
+        return rows[~held], rows[held]
+    return rows, rows[:0]

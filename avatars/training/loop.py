@@ -1,0 +1,190 @@
+"""Training: draw a frame, compare, move splats, bases, network and the frame's own pose.
+
+Reads top to bottom. The order of frames and all noise are functions of (seed, iteration), so a resumed run continues
+to the bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Camera, Clip, Splats, Track
+from ..errors import TrainingError
+from ..heads.head import Head
+from ..raster import ops
+from ..splats.bases import BasisNetwork, StateScale
+from ..splats.model import AvatarModel, Pose, camera_tensors
+from ..splats.seeding import View, seed
+from . import checkpoint
+from .frames import FrameStore, Supervision
+from .optimizer import Optimizer
+from .poses import PoseTable
+from .presets import Preset
+
+_SEED_VIEWS = 9
+_BAD_STEPS = 10
+_SAVE_SECONDS = 20.0
+
+
+@dataclass
+class Progress:
+    """What a watcher is told about a running training."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    rate: float
+    """Iterations per second."""
+    seconds: float
+
+
+Watcher = Callable[[Progress], None]
+
+
+class Trainer:
+    """One training: frames, poses, model and optimizer, and the step that moves them.
+
+    Args:
+        head: the person's head (identity baked in).
+        clip, track: footage and its tracked poses.
+        rows: training rows of the track.
+        preset: how much and how.
+    """
+
+    def __init__(self, head: Head, clip: Clip, track: Track, rows: np.ndarray, preset: Preset) -> None:
+        torch.manual_seed(preset.seed)
+        self.head, self.preset, self.rows = head, preset, rows
+        self.store = FrameStore(clip, track.frame, preset.size, preset.focus)
+        width, height = self.store.sizes[0]
+        self.camera = track.camera.resized(width, height)
+        self.poses = PoseTable(track, head.expression_low, head.expression_high)
+        self.tracked = self.poses.snapshot()
+        network = self._network(track)
+        self.seeded = self._seed(head, track)
+        self.model = AvatarModel(head, self.seeded, network)
+        for value in self.model.parameters.values():
+            value.requires_grad_()
+        self.optimizer = Optimizer(self.model)
+        self.iteration, self.seconds, self.bad = 0, 0.0, 0
+        self.history: list[tuple[int, float]] = []
+
+    def _network(self, track: Track) -> BasisNetwork:
+        pose = self.poses.pose[torch.from_numpy(self.rows)]
+        scale = StateScale.fit(pose.rotation, pose.translation, pose.torso_rotation)
+        return BasisNetwork(track.expression.shape[1], self.preset.bases, scale)
+
+    def _seed(self, head: Head, track: Track) -> Splats:
+        from ..heads.head import HeadModel
+
+        chosen = self.rows[np.linspace(0, len(self.rows) - 1, min(_SEED_VIEWS, len(self.rows))).astype(int)]
+        body = HeadModel(head)
+        views = []
+        for row in chosen:
+            p = self.poses.row(int(row))
+            vertices = body.pose(p.expression, p.rotation, p.translation, p.torso_rotation, p.torso_translation)[0].numpy()
+            image = self.store.images[0][row].transpose(1, 2, 0)
+            views.append(View(vertices, image, self.store.mattes[0][row, 0]))
+        preset = self.preset
+        return seed(head, views, self.camera, preset.splats, preset.fill, preset.bases, preset.seed)
+
+    # -- one step -----------------------------------------------------------------------------------------------
+
+    def step(self) -> float:
+        """One iteration; returns its loss."""
+        preset, done = self.preset, self.iteration / self.preset.iterations
+        rng = np.random.default_rng([preset.seed, self.iteration])
+        row = self._row()
+        level = 1 if done < preset.coarse else 0
+        refine, learn_bases = done >= preset.refine_from, done >= preset.bases_from and preset.bases > 0
+        frame = self.store.get(row, level)
+        if rng.uniform() < preset.random_background:
+            frame = self.store.over(frame, torch.from_numpy(rng.uniform(size=3).astype(np.float32)))
+        pose, leaf = self.poses.leaf(row) if refine else (self.poses.row(row), None)
+        weights = self._weights(pose, rng) if learn_bases else None
+        delta = None
+        if weights is not None:
+            delta = self.model.delta(weights)
+            assert delta is not None
+            delta.retain_grad()
+        loss = self._loss(pose, delta, frame, self._camera(level))
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            return self._skip(row)
+        loss.backward()
+        rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)
+        self.optimizer.splats(rate)
+        if delta is not None and weights is not None and delta.grad is not None:
+            self.optimizer.bases(delta.grad[0], weights.detach()[0], rate)
+        if leaf is not None:
+            self.poses.step(row, leaf, max(rate, 0.1))
+        self.iteration += 1
+        self.bad = 0
+        return value
+
+    def _row(self) -> int:
+        epoch, place = divmod(self.iteration, len(self.rows))
+        order = np.random.default_rng([self.preset.seed, 1, epoch]).permutation(len(self.rows))
+        return int(self.rows[order[place]])
+
+    def _camera(self, level: int) -> Camera:
+        return self.camera.resized(*self.store.sizes[level])
+
+    def _weights(self, pose: Pose, rng: np.random.Generator) -> Tensor:
+        network = self.model.network
+        state = network.state(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
+        noise = torch.from_numpy(rng.normal(size=state.shape).astype(np.float32)) * (2 * self.preset.noise)
+        return network(state + noise)
+
+    def _loss(self, pose: Pose, delta: Tensor | None, frame: Supervision, camera: Camera) -> Tensor:
+        intrinsics, view = camera_tensors(camera)
+        drawn = self.model.draw(
+            self.model.vertices(pose), delta, intrinsics, view, camera.width, camera.height, frame.background
+        )
+        loss = ops.photometric_loss(drawn.color, frame.image, frame.weight, self.preset.ssim)
+        if self.preset.alpha > 0:
+            loss = loss + self.preset.alpha * (drawn.alpha - frame.matte).abs().mean()
+        return loss
+
+    def _skip(self, row: int) -> float:
+        """A step without a finite loss changes nothing; many in a row end the training."""
+        self.iteration += 1
+        self.bad += 1
+        if self.bad >= _BAD_STEPS:
+            raise TrainingError(
+                f"The loss was not finite in {self.bad} steps in a row", where=f"iteration {self.iteration}, row {row}",
+                fix="Run again with a lower preset, or report the clip",
+            )  # fmt: skip
+        return float("nan")
+
+    # -- the run ------------------------------------------------------------------------------------------------
+
+    def run(self, directory: Path, watch: Watcher | None = None) -> None:
+        """Train to the end, saving on the way; resumes from `directory` if it holds this run's checkpoint."""
+        checkpoint.restore(directory, self)
+        started = saved = time.monotonic()
+        before, first = self.seconds, self.iteration
+        smooth = float("nan")
+        try:
+            while self.iteration < self.preset.iterations:
+                value = self.step()
+                if np.isfinite(value):
+                    smooth = value if not np.isfinite(smooth) else 0.98 * smooth + 0.02 * value
+                now = time.monotonic()
+                self.seconds = before + now - started
+                if self.iteration % 50 == 0:
+                    self.history.append((self.iteration, smooth))
+                    if watch is not None:
+                        rate = (self.iteration - first) / max(now - started, 1e-6)
+                        watch(Progress(self.iteration, self.preset.iterations, smooth, rate, self.seconds))
+                if now - saved > _SAVE_SECONDS:
+                    checkpoint.save(directory, self)
+                    saved = time.monotonic()
+        finally:
+            checkpoint.save(directory, self)

@@ -1,0 +1,112 @@
+"""Adam for everything the image gradient moves, with its moments in plain sight so that a checkpoint is complete."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..raster import ops
+from ..splats.model import PARAMETERS, AvatarModel
+
+RATES = {
+    "mean": [0.02] * 3,
+    "quaternion": [0.006] * 4,
+    "log_scale": [0.012] * 3,
+    "logit_opacity": [0.03],
+    "color": [0.008] * 3,
+}
+"""Step sizes per iteration; lengths in extents of the splat."""
+BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
+NETWORK_RATE = 1e-3
+PLATE_RATE = 4e-3
+_BETA1, _BETA2, _EPS = 0.9, 0.99, 1e-12
+_MAX_LOG_SCALE, _MAX_LOG_ASPECT = float(np.log(8.0)), 2.3
+
+
+class Optimizer:
+    """Moves the tensors of an AvatarModel in place."""
+
+    def __init__(self, model: AvatarModel) -> None:
+        self.model = model
+        self.first = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
+        self.second = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
+        self.bases_first, self.bases_second = torch.zeros_like(model.bases), torch.zeros_like(model.bases)
+        self.network = list(model.network.net.parameters())
+        self.network_first = [torch.zeros_like(p) for p in self.network]
+        self.network_second = [torch.zeros_like(p) for p in self.network]
+        self.steps, self.basis_steps = 0, 0
+
+    @torch.no_grad()
+    def splats(self, rate: float) -> None:
+        """Move per-splat tensors by their gradients, then keep scales within bounds."""
+        self.steps += 1
+        for name in PARAMETERS:
+            value = self.model.parameters[name]
+            if value.grad is None:
+                continue
+            columns = value.shape[1] if value.ndim == 2 else 1
+            lr = torch.tensor(RATES[name], dtype=torch.float32) * rate
+            ops.adam_(
+                value.view(-1, columns), value.grad.reshape(-1, columns), self.first[name].view(-1, columns),
+                self.second[name].view(-1, columns), lr, self.steps, _BETA1, _BETA2, _EPS,
+            )  # fmt: skip
+            value.grad = None
+        scale = self.model.parameters["log_scale"]
+        scale.clamp_(max=_MAX_LOG_SCALE)
+        torch.maximum(scale, scale.amax(1, keepdim=True) - _MAX_LOG_ASPECT, out=scale)
+
+    @torch.no_grad()
+    def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
+        """Move the bases by the rank-one gradient gradient[n, j] * weights[k], and the network by its own."""
+        self.basis_steps += 1
+        lr = torch.tensor(BASIS_RATES, dtype=torch.float32) * rate
+        ops.adam_outer_(
+            self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
+            self.basis_steps, _BETA1, _BETA2, _EPS,
+        )  # fmt: skip
+        correct1, correct2 = 1 - _BETA1**self.basis_steps, 1 - _BETA2**self.basis_steps
+        for p, m, v in zip(self.network, self.network_first, self.network_second, strict=True):
+            if p.grad is None:
+                continue
+            m.mul_(_BETA1).add_(p.grad, alpha=1 - _BETA1)
+            v.mul_(_BETA2).addcmul_(p.grad, p.grad, value=1 - _BETA2)
+            p.addcdiv_(m, (v / correct2).sqrt_().add_(1e-8), value=-NETWORK_RATE * max(rate, 0.05) / correct1)
+            p.grad = None
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything that a resumed run needs."""
+        out: dict[str, np.ndarray] = {}
+        for name in PARAMETERS:
+            out[f"splat.{name}"] = self.model.parameters[name].detach().numpy()
+            out[f"first.{name}"] = self.first[name].numpy()
+            out[f"second.{name}"] = self.second[name].numpy()
+        out["bases"], out["bases.first"], out["bases.second"] = (
+            self.model.bases.numpy(), self.bases_first.numpy(), self.bases_second.numpy(),
+        )  # fmt: skip
+        for i, p in enumerate(self.network):
+            out[f"network.{i}"] = p.detach().numpy()
+            out[f"network.first.{i}"] = self.network_first[i].numpy()
+            out[f"network.second.{i}"] = self.network_second[i].numpy()
+        out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
+        return out
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, np.ndarray]) -> None:
+        """Inverse of `tensors`."""
+
+        def put(target: Tensor, name: str) -> None:
+            target.copy_(torch.from_numpy(tensors[name]))
+
+        for name in PARAMETERS:
+            put(self.model.parameters[name], f"splat.{name}")
+            put(self.first[name], f"first.{name}")
+            put(self.second[name], f"second.{name}")
+        put(self.model.bases, "bases")
+        put(self.bases_first, "bases.first")
+        put(self.bases_second, "bases.second")
+        for i, p in enumerate(self.network):
+            put(p, f"network.{i}")
+            put(self.network_first[i], f"network.first.{i}")
+            put(self.network_second[i], f"network.second.{i}")
+        self.steps, self.basis_steps = (int(x) for x in tensors["steps"])
