@@ -1,7 +1,7 @@
 """Face landmarks: MediaPipe's 478-point mesh with irises, and what its indices mean.
 
 The model lies inside the mediapipe wheel where `mediapipe.solutions` exists (0.10.21); newer wheels carry none and
-take `face_landmarker.task`, which `capture.landmarker` locates. Both give the same points.
+take `face_landmarker.task`, which `capture.models` locates. Both give the same points.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..data import LANDMARKS
-from ..errors import AssetError, InputError
-from .landmarker import landmarker_path
+from ..errors import InputError
+from .models import FACE, has_legacy, model_path
 
 # Closed loops, in order along the contour. L and R are the subject's own left and right.
 LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
@@ -64,7 +64,7 @@ class FaceMesh:
         max_faces: how many faces are looked for.
 
     Raises:
-        AssetError: the model is missing (see `capture.landmarker.fetch_landmarker`).
+        AssetError: the model is missing (see `capture.models.fetch_models`).
 
     Not thread-safe; close it, or use it as a context manager.
     """
@@ -106,17 +106,6 @@ class FaceMesh:
         self.close()
 
 
-def has_legacy() -> bool:
-    """Whether this mediapipe carries `solutions` with the models in its wheel."""
-    try:
-        import mediapipe
-    except ImportError as error:
-        raise AssetError(
-            "mediapipe cannot be imported", where=error, fix="Run pip install mediapipe==0.10.21"
-        ) from error
-    return hasattr(mediapipe, "solutions")
-
-
 class _Legacy:
     """The models inside the wheel."""
 
@@ -141,7 +130,7 @@ class _Tasks:
         from mediapipe.tasks.python import BaseOptions, vision
 
         mode = vision.RunningMode.IMAGE if static else vision.RunningMode.VIDEO
-        model = landmarker_path().read_bytes()
+        model = model_path(FACE).read_bytes()
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_buffer=model), running_mode=mode, num_faces=max_faces
         )
