@@ -1,0 +1,83 @@
+// Splats bound to a deforming surface: local parameters to a Gaussian in the world, and the adjoint.
+//
+// t and s are the surface's tangent vectors at the splat, interpolated between vertices; they turn and stretch with
+// the surface. Columns of the frame: t^, n^ x t^, n^ with n = t x s; the splat grows with sqrt|n|.
+#pragma once
+#include "gs_base.h"
+
+namespace gs {
+
+template <class F> struct Local { V3<F> mean; F quaternion[4]; V3<F> log_scale; F extent; V3<F> shift, turn; };
+
+template <class F> struct Bound {
+  V3<F> t, s, n, e0, e1, e2;    // tangents, normal, frame columns
+  F i_t, i_n, area, stretch, size;
+  Quaternion<F> q, dq;
+  M3<F> rotation_q, rotation_dq, frame, local_shape;
+  V3<F> at, sigma, factor;      // mean + shift; exp(log_scale) * size; exp(log_scale)
+  V3<F> mean;                   // out: world
+  M3<F> shape;                  // out: world covariance is shape shape^T
+};
+
+template <class F> GS_HD auto has_frame(const Bound<F>& b) { return (b.area > kMinArea) & (dot(b.t, b.t) > kMinArea * kMinArea); }
+
+template <class F> GS_HD Bound<F> bind(const Local<F>& l, const V3<F>& p, const V3<F>& t, const V3<F>& s) {
+  Bound<F> b;
+  b.t = t; b.s = s;
+  b.n = cross(t, s);
+  b.area = fsqrt(dot(b.n, b.n));
+  const auto fine = has_frame(b);
+  const F one = constant<F>(1.0f), zero = F{};
+  b.i_t = 1.0f / fsqrt(select(fine, dot(t, t), one));
+  b.i_n = 1.0f / select(fine, b.area, one);
+  b.e0 = select(fine, t * b.i_t, V3<F>{one, zero, zero});
+  b.e2 = select(fine, b.n * b.i_n, V3<F>{zero, zero, one});
+  b.e1 = cross(b.e2, b.e0);
+  b.frame = {{b.e0.x, b.e1.x, b.e2.x}, {b.e0.y, b.e1.y, b.e2.y}, {b.e0.z, b.e1.z, b.e2.z}};
+  b.stretch = fmin2(fmax2(fsqrt(b.area), constant<F>(kMinStretch)), constant<F>(kMaxStretch));
+  b.size = l.extent * b.stretch;
+  b.at = l.mean + l.shift;
+  b.mean = p + mul(b.frame, b.at * b.size);
+  b.q = normalized(l.quaternion[0], l.quaternion[1], l.quaternion[2], l.quaternion[3]);
+  b.dq = normalized(one, 0.5f * l.turn.x, 0.5f * l.turn.y, 0.5f * l.turn.z);
+  b.rotation_q = rotation(b.q);
+  b.rotation_dq = rotation(b.dq);
+  b.factor = {fexp(l.log_scale.x), fexp(l.log_scale.y), fexp(l.log_scale.z)};
+  b.sigma = b.factor * b.size;
+  b.local_shape = scale_columns(mul(b.rotation_q, b.rotation_dq), b.sigma);
+  b.shape = mul(b.frame, b.local_shape);
+  return b;
+}
+
+template <class F> struct LocalGrad { V3<F> mean; F quaternion[4]; V3<F> log_scale, turn, p, t, s; };
+
+template <class F> GS_HD LocalGrad<F> bind_vjp(const Local<F>& l, const Bound<F>& b, const V3<F>& g_mean, const M3<F>& g_shape) {
+  LocalGrad<F> o;
+  o.p = g_mean;
+  const V3<F> g_offset = mul_t(b.frame, g_mean);
+  o.mean = g_offset * b.size;
+  const M3<F> g_local = mul_at(b.frame, g_shape);
+  o.log_scale = column_dots(b.local_shape, g_local);
+  const M3<F> g_turned = scale_columns(g_local, b.sigma);
+  rotation_vjp(b.q, mul_bt(g_turned, b.rotation_dq), o.quaternion);
+  F g_dq[4];
+  rotation_vjp(b.dq, mul_at(b.rotation_q, g_turned), g_dq);
+  o.turn = {0.5f * g_dq[1], 0.5f * g_dq[2], 0.5f * g_dq[3]};
+  // stretch = sqrt(area) between its limits
+  const F g_size = dot(g_offset, b.at) + (o.log_scale.x + o.log_scale.y + o.log_scale.z) / b.size;
+  const auto free = (b.stretch > kMinStretch) & (b.stretch < kMaxStretch);
+  const F g_area = select(free, 0.5f * g_size * l.extent / b.stretch, F{});
+  // frame
+  M3<F> g_frame = mul_bt(g_shape, b.local_shape);
+  add_outer(g_frame, g_mean, b.at * b.size);
+  const M3<F> c = transpose(g_frame);
+  const V3<F> g_e0 = c.r0 + cross(c.r1, b.e2), g_e2 = c.r2 + cross(b.e0, c.r1);
+  const V3<F> g_n = (g_e2 - b.e2 * dot(b.e2, g_e2)) * b.i_n + b.e2 * g_area;
+  const V3<F> zero = {F{}, F{}, F{}};
+  const auto fine = has_frame(b);
+  o.t = select(fine, (g_e0 - b.e0 * dot(b.e0, g_e0)) * b.i_t + cross(b.s, g_n), zero);
+  o.s = select(fine, cross(g_n, b.t), zero);
+  return o;
+}
+
+}  // namespace gs
