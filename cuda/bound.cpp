@@ -91,20 +91,17 @@ GS_INLINE Splat load_splat(const Mesh& m, const Params& p, int i, int n) {
   return s;
 }
 
-struct Placed { Local<VF> local; Bound<VF> bound; Gaussians gaussians; };
-
-GS_INLINE Placed place(const Mesh& m, const Params& p, const Splat& s, const float* rows, size_t view, int count, int i, int n) {
-  Placed o;
-  o.local = s.local;
+// Moves splat s to its place in one view and returns the Gaussians there.
+GS_INLINE Gaussians place(const Mesh& m, const Params& p, Splat& s, Bound<VF>& bound, const float* rows, size_t view,
+                          int count, int i, int n) {
   VF d[9] = {};
   if (p.delta) load_columns<9>(p.delta + (view * count + i) * 9, 9, n, d);
-  o.local.shift = {d[0], d[1], d[2]};
-  o.local.turn = {d[3], d[4], d[5]};
+  s.local.shift = {d[0], d[1], d[2]};
+  s.local.turn = {d[3], d[4], d[5]};
   const Surface at = load_surface(m, rows, i, n);
-  o.bound = bind(o.local, at.p, at.t, at.s);
+  bound = bind(s.local, at.p, at.t, at.s);
   const VI finite = is_finite(d[3]) & is_finite(d[4]) & is_finite(d[5]);
-  o.gaussians = {o.bound.mean, o.bound.shape, s.opacity, {s.color.x + d[6], s.color.y + d[7], s.color.z + d[8]}, s.valid & finite};
-  return o;
+  return {bound.mean, bound.shape, s.opacity, {s.color.x + d[6], s.color.y + d[7], s.color.z + d[8]}, s.valid & finite};
 }
 
 struct Grads { float *vertices, *mean, *quaternion, *log_scale, *logit_opacity, *color, *delta, *intrinsics, *camera; };
@@ -116,13 +113,15 @@ GS_INLINE void add(VF* to, const VF* from, int n) { for (int k = 0; k < n; k++) 
 
 void backward_lanes(Frame& frame, const Mesh& m, const Params& p, const Grads& out, float* surface, const Row* const* rows,
                     VF (*camera)[kCameraTerms], int batch, int count, int i, int n) {
-  const Splat s = load_splat(m, p, i, n);
+  Splat s = load_splat(m, p, i, n);
+  Bound<VF> bound;
   Sums total{};
   for (int b = 0; b < batch; b++) {
     const View& v = *frame.views[b];
-    const Placed at = place(m, p, s, frame.vertex_rows.data() + (size_t)b * m.vertices * kVertexRow, b, count, i, n);
-    const GaussianGrad g = project_lanes_vjp(v, rows[b], at.gaussians, i, n, camera ? camera[b] : nullptr);
-    LocalGrad<VF> l = bind_vjp(at.local, at.bound, g.mean, g.shape);
+    const float* vertex = frame.vertex_rows.data() + (size_t)b * m.vertices * kVertexRow;
+    const Gaussians at = place(m, p, s, bound, vertex, b, count, i, n);
+    const GaussianGrad g = project_lanes_vjp(v, rows[b], at, i, n, camera ? camera[b] : nullptr);
+    LocalGrad<VF> l = bind_vjp(s.local, bound, g.mean, g.shape);
     VF* all = &l.mean.x;  // mean, quaternion, log_scale, turn, p, t, s lie one after the other
     for (int k = 0; k < 22; k++) all[k] = masked(g.seen, all[k]);
     add(total.mean, &l.mean.x, 3);
@@ -194,7 +193,9 @@ AV_API int av_bound_forward(void* frame_, int threads, int batch, int count, int
       float* here = rows + b * row_floats;
       vertex_rows(*mesh, vertices + (size_t)b * vertex_count * 3, here, threads);
       project_all(v, threads, [&](int i, int n) {
-        return place(*mesh, *params, load_splat(*mesh, *params, i, n), here, b, count, i, n).gaussians;
+        Splat s = load_splat(*mesh, *params, i, n);
+        Bound<VF> bound;
+        return place(*mesh, *params, s, bound, here, b, count, i, n);
       });
       bin_splats(v, scratch, threads);
       const Background behind = {background_kind == 2 ? background + b * picture : background, background_kind == 2};

@@ -15,14 +15,21 @@ inline int chunks_of(int count) { return (count + kChunk - 1) / kChunk; }
 struct Gaussians { V3<VF> mean; M3<VF> shape; VF opacity; V3<VF> color; VI valid; };
 struct GaussianGrad { V3<VF> mean; M3<VF> shape; VF opacity; V3<VF> color; VI seen; };
 
-// Rows of C floats to vectors and back; lanes past n repeat the last row and are not stored.
+// Rows of C floats to vectors and back; lanes past n repeat the last row and are not stored. Reads only the rows.
 template <int C> GS_INLINE void load_columns(const float* from, int stride, int n, VF* out) {
-  alignas(32) float columns[C][kLanes];
-  for (int l = 0; l < kLanes; l++) {
-    const float* row = from + (size_t)(l < n ? l : n - 1) * stride;
-    for (int c = 0; c < C; c++) columns[c][l] = row[c];
+  const float* row[kLanes];
+  for (int l = 0; l < kLanes; l++) row[l] = from + (size_t)(l < n ? l : n - 1) * stride;
+  int c = 0;
+  if constexpr (C >= 4) {
+    for (; c + 4 <= C; c += 4) load_block(row, c, out + c);
+    if (C % 4) {  // the last four columns again, overlapping
+      VF last[4];
+      load_block(row, C - 4, last);
+      for (; c < C; c++) out[c] = last[c - (C - 4)];
+    }
+  } else {
+    for (; c < C; c++) out[c] = load_lanes(row, c);
   }
-  for (int c = 0; c < C; c++) out[c] = load(columns[c]);
 }
 template <int C> GS_INLINE void store_columns(float* to, int stride, int n, const VF* v) {
   alignas(32) float columns[C][kLanes];

@@ -65,6 +65,32 @@ GS_INLINE float sum(VF v) {
 #endif
 }
 
+// Column c of kLanes rows, without going through memory.
+GS_INLINE VF load_lanes(const float* const row[kLanes], int c) {
+#if defined(__AVX2__)
+  return VF{row[0][c], row[1][c], row[2][c], row[3][c], row[4][c], row[5][c], row[6][c], row[7][c]};
+#else
+  return VF{row[0][c], row[1][c], row[2][c], row[3][c]};
+#endif
+}
+
+// Columns c .. c + 3 of kLanes rows.
+GS_INLINE void load_block(const float* const row[kLanes], int c, VF out[4]) {
+#if defined(__AVX2__)
+  VF r[4];
+  for (int i = 0; i < 4; i++)
+    r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[i] + c)), _mm_loadu_ps(row[i + 4] + c), 1);
+  const VF a = _mm256_unpacklo_ps(r[0], r[1]), b = _mm256_unpackhi_ps(r[0], r[1]);
+  const VF d = _mm256_unpacklo_ps(r[2], r[3]), e = _mm256_unpackhi_ps(r[2], r[3]);
+  out[0] = _mm256_shuffle_ps(a, d, 0x44);
+  out[1] = _mm256_shuffle_ps(a, d, 0xee);
+  out[2] = _mm256_shuffle_ps(b, e, 0x44);
+  out[3] = _mm256_shuffle_ps(b, e, 0xee);
+#else
+  for (int k = 0; k < 4; k++) out[k] = load_lanes(row, c + k);
+#endif
+}
+
 // 2^x, relative error 2e-7: the fraction by a minimax polynomial, the integer part in the exponent. The sum with
 // 1.5 * 2^23 rounds to an integer in the low mantissa bits, so these files must never be built with -ffast-math.
 GS_INLINE VF exp2_parts(VF x) {
