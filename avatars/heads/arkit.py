@@ -5,6 +5,8 @@ Left and Right are the subject's own. Every coefficient lies in [0, 1].
 
 from __future__ import annotations
 
+import numpy as np
+
 NAMES = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
     "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
@@ -42,3 +44,14 @@ MOUTH = tuple(i for i, name in enumerate(NAMES) if name.startswith("mouth"))
 BROWS = tuple(i for i, name in enumerate(NAMES) if name.startswith("brow"))
 CHEEKS = tuple(i for i, name in enumerate(NAMES) if name.startswith(("cheek", "nose")))
 TONGUE = (INDEX["tongueOut"],)
+
+
+def admissible(coefficients: np.ndarray) -> np.ndarray:
+    """Coefficients [..., 52] within [0, 1] and without combinations that no face makes.
+
+    mouthClose says how far the lips close over an open jaw, so it cannot exceed jawOpen.
+    """
+    out = np.clip(coefficients, 0, 1)
+    close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
+    out[..., close] = np.minimum(out[..., close], out[..., jaw])
+    return out

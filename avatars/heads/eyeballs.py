@@ -44,6 +44,12 @@ def eyeball_uv() -> np.ndarray:
     return np.concatenate(rows)
 
 
+def mirror() -> np.ndarray:
+    """[VERTICES] index of each vertex's reflection in the middle plane, within the other eye."""
+    around = (SEGMENTS // 2 - np.arange(SEGMENTS)) % SEGMENTS
+    return np.concatenate([[0], *(1 + ring * SEGMENTS + around for ring in range(len(RINGS_DEG)))])
+
+
 def iris_vertices() -> np.ndarray:
     """[VERTICES] bool: pole to iris rim."""
     return np.arange(VERTICES) < 1 + (IRIS_RING + 1) * SEGMENTS

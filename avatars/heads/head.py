@@ -108,7 +108,7 @@ class Head:
         return self
 
     def shape(self, identity: np.ndarray, extra: np.ndarray | None = None) -> Head:
-        """This head made one person's.
+        """This head made one person's; blinks are fitted to close that person's eyes (see heads/lids.py).
 
         Args:
             identity: [S] in standard deviations.
@@ -117,17 +117,20 @@ class Head:
         Returns:
             A head whose template and joints are this person's and whose identity basis is empty.
         """
+        from .lids import close_lids
+
         weights = np.asarray(identity, np.float32)
         moved = self.template + np.tensordot(weights, self.identity_basis, 1)
         if extra is not None:
             moved = moved + np.asarray(extra, np.float32)
-        return replace(
+        person = replace(
             self,
             template=moved.astype(np.float32),
             joints=(self.joints + np.tensordot(weights, self.joint_identity, 1)).astype(np.float32),
             identity_basis=self.identity_basis[:0],
             joint_identity=self.joint_identity[:0],
         )
+        return close_lids(person)
 
     def faces_of(self, *names: str) -> np.ndarray:
         """[F] bool: triangles all of whose corners lie in one of these regions."""

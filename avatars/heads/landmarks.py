@@ -6,24 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
 
 from ..capture import faces as mesh
+from ..data import LANDMARKS
 from ..errors import AssetError
 from .head import Head
-from .portrait import IRIS_RADIUS, SIZE, Portrait, Shot, iris_axis, paint, photograph
+from .portrait import FOCAL, IRIS_RADIUS, SIZE, Portrait, Shot, iris_axis, paint, photograph
 from .regions import outline_regions
 from .surface import closest_on_mesh
 
 _OPEN = {"jawOpen": 0.35, "mouthUpperUpLeft": 0.35, "mouthUpperUpRight": 0.35}
 _TURNS = ((0.0, 0.0), (0.12, 0.0), (-0.12, 0.0), (0.0, 0.1), (0.0, -0.1))
 _LIGHTS = ((0.0, 0.4, 0.9), (0.5, 0.4, 0.7), (-0.5, 0.4, 0.7))
-_PEOPLE = 4
+_PEOPLE = 3
 _SEED = 5
 _MAX_SNAP = 0.006
 """m: how far a landmark may be moved to reach the kind of surface it belongs to."""
-_LIDS, _IRISES = mesh.EYE_L + mesh.EYE_R, mesh.IRIS_L + mesh.IRIS_R
+_WINDOW = 24
+"""Half pixels around a landmark that are searched for such a surface."""
+_IS_IRIS = np.isin(np.arange(LANDMARKS), mesh.IRIS_L + mesh.IRIS_R)
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,7 @@ def mirror_landmarks(pixels: np.ndarray) -> np.ndarray:
     offset = (pixels - lids) @ axis
     reflected = pixels - 2 * offset[:, None] * axis
     cost = np.linalg.norm(reflected[:, None] - pixels[None], axis=-1)
-    kind = np.isin(np.arange(len(pixels)), _IRISES)
-    cost = cost + cost.T + 1e3 * (kind[:, None] != kind[None])
+    cost = cost + cost.T + 1e3 * (_IS_IRIS[:, None] != _IS_IRIS[None])
     partner = linear_sum_assignment(cost)[1]
     agreed = partner[partner] == np.arange(len(partner))
     return np.where(agreed, partner, np.arange(len(partner)))
@@ -108,36 +109,52 @@ def _see(person: Head, shots: list[Shot], detector: mesh.FaceMesh, template: Hea
 
 def _cast_back(template: Head, picture: Portrait, pixels: np.ndarray) -> np.ndarray:
     """Template points [478, 3] under image points [478, 2], each on the kind of surface it belongs to."""
-    ball = template.faces_of("eyeball_l", "eyeball_r")
-    skin = ~ball & ~template.faces_of("mouth_interior", "tongue", "teeth_upper", "teeth_lower")
     out = np.full((len(pixels), 3), np.nan)
-    for allowed, members in ((skin, np.setdiff1d(np.arange(len(pixels)), _IRISES)), (ball, np.array(_IRISES))):
-        good = (picture.face >= 0) & allowed[picture.face]
-        rows, columns = distance_transform_edt(~good, return_distances=False, return_indices=True)
-        at = np.clip(np.floor(pixels[members] * 2).astype(int), 0, 2 * SIZE - 1)
-        y, x = rows[at[:, 1], at[:, 0]], columns[at[:, 1], at[:, 0]]
-        face = picture.face[y, x]
-        moved = np.stack([x + 0.5, y + 0.5], 1) / 2
-        snap = np.linalg.norm(moved - pixels[members], axis=1)
-        exact = np.where(snap[:, None] < 0.75, pixels[members], moved)
-        weights = _ray_barycentric(picture.points[template.faces[face]], exact)
-        depth = (picture.points[template.faces[face], 2] * weights).sum(1)
-        points = (template.template[template.faces[face]] * weights[..., None]).sum(1)
-        too_far = snap * depth / (2.4 * SIZE) > _MAX_SNAP
-        out[members] = np.where(too_far[:, None], np.nan, points)
+    for allowed, members in zip(_surfaces(template), (~_IS_IRIS, _IS_IRIS), strict=True):
+        for i in np.flatnonzero(members):
+            hit = _nearest_pixel(picture, allowed, pixels[i])
+            if hit is None:
+                continue
+            face, at = hit
+            corners = template.faces[face]
+            weights = _ray_barycentric(picture.points[corners], at)
+            depth = float(picture.points[corners, 2] @ weights)
+            if np.linalg.norm(at - pixels[i]) * depth / (FOCAL * SIZE) <= _MAX_SNAP:
+                out[i] = weights @ template.template[corners]
     return out
 
 
-def _ray_barycentric(corners: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Perspective-correct barycentrics [n, 3] of image points in projected triangles [n, 3, (x, y, depth)]."""
-    (ax, ay), (bx, by), (cx, cy) = (corners[:, k, :2].T for k in range(3))
-    px, py = pixels.T
+def _nearest_pixel(picture: Portrait, allowed: np.ndarray, at: np.ndarray) -> tuple[int, np.ndarray] | None:
+    """(triangle, place in px) of the allowed half pixel that is nearest to an image point."""
+    x, y = np.clip(np.floor(at * 2).astype(int), 0, 2 * SIZE - 1)
+    face = picture.face[y, x]
+    if face >= 0 and allowed[face]:
+        return int(face), at
+    left, top = max(x - _WINDOW, 0), max(y - _WINDOW, 0)
+    window = picture.face[top : y + _WINDOW + 1, left : x + _WINDOW + 1]
+    rows, columns = np.nonzero((window >= 0) & allowed[window])
+    if not len(rows):
+        return None
+    best = ((rows + top - y) ** 2 + (columns + left - x) ** 2).argmin()
+    place = np.array([columns[best] + left + 0.5, rows[best] + top + 0.5]) / 2
+    return int(window[rows[best], columns[best]]), place
+
+
+def _surfaces(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """[F] bool each: skin, and eyeballs."""
+    ball = head.faces_of("eyeball_l", "eyeball_r")
+    return ~ball & ~head.faces_of("mouth_interior", "tongue", "teeth_upper", "teeth_lower"), ball
+
+
+def _ray_barycentric(corners: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Perspective-correct barycentrics [3] of an image point [2] in a projected triangle [3, (x, y, depth)]."""
+    (ax, ay), (bx, by), (cx, cy) = corners[:, :2]
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-    area = np.where(np.abs(area) < 1e-9, 1e-9, area)
-    w0 = ((bx - px) * (cy - py) - (by - py) * (cx - px)) / area
-    w1 = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area
-    weights = np.stack([w0, w1, 1 - w0 - w1], 1).clip(-0.5, 1.5) / corners[..., 2]
-    return weights / weights.sum(1, keepdims=True)
+    area = area if abs(area) > 1e-9 else 1e-9
+    w0 = ((bx - at[0]) * (cy - at[1]) - (by - at[1]) * (cx - at[0])) / area
+    w1 = ((cx - at[0]) * (ay - at[1]) - (cy - at[1]) * (ax - at[0])) / area
+    weights = np.array([w0, w1, 1 - w0 - w1]).clip(-0.5, 1.5) / corners[:, 2]
+    return weights / weights.sum()
 
 
 def _merge(sights: list[_Sight]) -> np.ndarray:
@@ -179,10 +196,7 @@ def _symmetrize(head: Head, points: np.ndarray, mirror: np.ndarray) -> np.ndarra
 def _cast_down(head: Head, points: np.ndarray) -> Head:
     """Closest surface points, irises on the eyeballs and everything else on the skin."""
     face, weights = np.full(len(points), -1, np.int32), np.zeros((len(points), 3), np.float32)
-    ball = head.faces_of("eyeball_l", "eyeball_r")
-    skin = ~ball & ~head.faces_of("mouth_interior", "tongue", "teeth_upper", "teeth_lower")
-    iris = np.isin(np.arange(len(points)), _IRISES)
-    for allowed, members in ((skin, ~iris), (ball, iris)):
+    for allowed, members in zip(_surfaces(head), (~_IS_IRIS, _IS_IRIS), strict=True):
         rows = np.flatnonzero(members & np.isfinite(points[:, 0]))
         if len(rows):
             face[rows], weights[rows], _ = closest_on_mesh(points[rows], head.template, head.faces, allowed)

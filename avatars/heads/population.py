@@ -10,7 +10,7 @@ import numpy as np
 from .makehuman import Targets, detail_pairs
 
 DETAIL_GROUPS = ("head", "forehead", "eyebrows", "eyes", "nose", "mouth", "cheek", "chin", "ears", "neck")
-DETAIL_SPREAD = 0.45
+DETAIL_SPREAD = 0.36
 """Standard deviation of a local change; 1 is as far as the artist went."""
 ASYMMETRY = 0.15
 """Standard deviation between the left and the right side of one local change."""

@@ -12,7 +12,7 @@ from .surface import vertex_normals
 
 SIZE = 512
 """Side of the picture, px; drawn at twice that and averaged down."""
-_FOCAL = 2.4
+FOCAL = 2.4
 """In units of the side."""
 _DISTANCE = 0.75
 """m from the camera to the head's origin."""
@@ -61,17 +61,18 @@ def iris_axis(head: Head, side: str) -> tuple[np.ndarray, float]:
 def paint(head: Head) -> np.ndarray:
     """Colours [F, 3] in [0, 1]; lips and brows where those regions are known already."""
     color = np.tile(_PAINT["skin"], (len(head.faces), 1))
+    if "lips" in head.regions:
+        color[head.faces_of("lips", "mouth_interior")] = _PAINT["lips"]
     for name, value in _PAINT.items():
         if name in head.regions:
             color[head.faces_of(name)] = value
     for side in "lr":
-        center, radius = iris_axis(head, side)
+        center, _ = iris_axis(head, side)
         middle = head.template[head.faces].mean(1) - center
         off_axis = np.linalg.norm(middle[:, :2], axis=1)
         ball = head.faces_of(f"eyeball_{side}") & (middle[:, 2] > 0)
         color[ball & (off_axis < IRIS_RADIUS)] = IRIS
         color[ball & (off_axis < 0.38 * IRIS_RADIUS)] = PUPIL
-        del radius
     return color
 
 
@@ -83,7 +84,7 @@ def photograph(head: Head, color: np.ndarray, shot: Shot) -> Portrait:
     normals = vertex_normals(vertices, head.faces) @ turn.T
     seen = vertices @ turn.T * (1, -1, -1) + (0, 0, _DISTANCE)
     side = 2 * SIZE
-    points = np.concatenate([seen[:, :2] / seen[:, 2:] * (_FOCAL * side) + side / 2, seen[:, 2:]], 1)
+    points = np.concatenate([seen[:, :2] / seen[:, 2:] * (FOCAL * side) + side / 2, seen[:, 2:]], 1)
     drawn = rasterize_mesh(points.astype(np.float32), head.faces, side, side)
     face = np.asarray(drawn.face)
     hit = face >= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 
@@ -15,6 +16,14 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
         for axis in range(3):
             out[:, axis] += np.bincount(faces[:, k], flat[:, axis], len(vertices))
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-20)
+
+
+def neighbour_mean(faces: np.ndarray, count: int) -> csr_matrix:
+    """[count, count] matrix that takes each vertex's value to the mean over the vertices it shares an edge with."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.unique(np.concatenate([edges, edges[:, ::-1]]), axis=0)
+    degree = np.maximum(np.bincount(edges[:, 0], minlength=count), 1)
+    return csr_matrix((1.0 / degree[edges[:, 0]], edges.T), shape=(count, count))
 
 
 def closest_on_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
