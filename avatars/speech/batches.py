@@ -1,0 +1,182 @@
+"""Corpus shards to training batches: front end, augmentation, styles. NumPy, deterministic by seed and step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avatars.errors import InputError
+
+from . import corpus
+from .articulation import ARTICULATORS, from_arkit
+from .augment import degrade, muted
+from .condition import EMOTIONS, LOOK_AHEADS, STYLE, STYLE_MANNER, STYLE_REST, condition, styled
+from .engines.utterance import RATE
+from .features import FLOOR, HOP, MELS, STACK, Analysis, Frames, LevelState, levels
+from .losses import IGNORED
+from .phonemes import SILENCE
+from .targets import labels
+from .vocal import CLASSES
+
+FRAME = HOP * STACK
+MUTED_SHARE = 0.14
+"""Share of crops that hold no voice."""
+WARM_UP = 20
+"""Frames at the start of a crop that are not scored: the network has not heard enough."""
+_AHEAD_SHARES = (0.1, 0.1, 0.55, 0.15, 0.1)
+
+
+@dataclass
+class Example:
+    """One utterance, analysed."""
+
+    mel: np.ndarray
+    """[T, 2, 40] float16, log of power."""
+    voicing: np.ndarray
+    pitch: np.ndarray
+    label: np.ndarray
+    """[T] int8 viseme."""
+    vocal: np.ndarray
+    """[T] int8 class."""
+    curves: np.ndarray
+    """[T, 11] float16 articulators of a usual speaker with this manner."""
+    manner: np.ndarray
+    """[4] float32."""
+    language: str
+
+
+def analyse(pcm: np.ndarray) -> Frames:
+    """Front-end frames of whole 20 ms frames of [samples] at 16 kHz."""
+    return Analysis()(pcm)
+
+
+def _example(frames: Frames, label, vocal, curves, manner, language: str) -> Example:
+    n = min(len(frames.mel), len(label), len(curves))
+    log = np.log(frames.mel[:n] + FLOOR).astype(np.float16)
+    arrays = (frames.voicing[:n], frames.pitch[:n], label[:n].astype(np.int8), vocal[:n].astype(np.int8))
+    return Example(log, *arrays, curves[:n].astype(np.float16), manner, language)
+
+
+def load(paths: list[Path], rng: np.random.Generator) -> list[Example]:
+    """Examples of these shards, each utterance degraded anew, with soundless ones between them."""
+    out: list[Example] = []
+    for path in paths:
+        for utterance, manner, motion in corpus.read_shard(path):
+            frames = analyse(degrade(utterance.pcm, rng))
+            count = len(frames.mel)
+            label = labels(utterance.segments, count)
+            kind = utterance.voice if utterance.engine == "vocal" else "speech"
+            vocal = np.where(label == SILENCE, CLASSES.index("quiet"), CLASSES.index(kind))
+            if utterance.engine == "vocal":
+                for start, end, _, phone in utterance.segments:
+                    if phone != "pau":
+                        vocal[int(start * 50) : int(end * 50)] = CLASSES.index(kind)
+            numbers = np.array([manner.width, manner.lead, manner.loudness, manner.hold], np.float32)
+            curves = from_arkit(motion.astype(np.float32))
+            out.append(_example(frames, label, vocal, curves, numbers, utterance.language))
+    if not out:
+        raise InputError("No training shards", fix="Make them first: avatars speech corpus")
+    still = max(int(len(out) * 0.08), 4)
+    for _ in range(still):
+        frames = analyse(muted(int(rng.uniform(4, 8) * RATE), rng))
+        n = len(frames.mel)
+        zero = np.zeros(n, np.int64)
+        out.append(_example(frames, zero, zero, np.zeros((n, len(ARTICULATORS))), np.zeros(4, np.float32), ""))
+    return out
+
+
+def _warps(count: int = 15, low: float = 0.82, high: float = 1.22) -> np.ndarray:
+    """[count, 40, 40] matrices that stretch a mel spectrum's frequency axis: longer and shorter vocal tracts."""
+    edges = 2595 * np.log10(1 + np.array([60.0, 7600.0]) / 700)
+    centres = 700 * (10 ** (np.linspace(edges[0], edges[1], MELS + 2)[1:-1] / 2595) - 1)
+    out = np.zeros((count, MELS, MELS), np.float32)
+    for i, factor in enumerate(np.linspace(low, high, count)):
+        position = np.interp(centres * factor, centres, np.arange(MELS))
+        floor = np.minimum(position.astype(int), MELS - 2)
+        share = position - floor
+        out[i, floor, np.arange(MELS)] = 1 - share
+        out[i, floor + 1, np.arange(MELS)] += share
+    return out
+
+
+_WARPS = _warps()
+
+
+@dataclass
+class Batch:
+    """Numbers for one step; see `losses`."""
+
+    inputs: np.ndarray
+    condition: np.ndarray
+    label: np.ndarray
+    vocal: np.ndarray
+    target: np.ndarray
+
+
+def random_style(rng: np.random.Generator, manner: np.ndarray) -> np.ndarray:
+    """[16] a random speaker: zero one time in four, else gains that jaw and lips share in part."""
+    style = np.zeros(STYLE, np.float32)
+    if rng.random() > 0.25:
+        style[: STYLE_REST + 1] = np.clip(rng.normal(0, 0.6, STYLE_REST + 1), -1.5, 1.5)
+        style[:2] = np.clip(0.4 * style[:2] + rng.normal(0, 0.5), -1.5, 1.5)
+    style[STYLE_MANNER] = manner
+    return style
+
+
+def _random_emotion(rng: np.random.Generator) -> np.ndarray:
+    emotion = np.zeros(len(EMOTIONS), np.float32)
+    if rng.random() < 0.4:
+        emotion[rng.integers(0, len(EMOTIONS))] = rng.uniform(0, 1.2)
+    return emotion
+
+
+def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: int) -> Batch:
+    """`size` crops of `frames` frames, augmented in the mel domain, with the targets that their look-ahead asks for."""
+    voiced = [e for e in examples if e.language]
+    still = [e for e in examples if not e.language]
+    mel = np.full((size, frames, STACK, MELS), FLOOR, np.float32)
+    voicing, pitch = np.zeros((2, size, frames), np.float32)
+    label = np.full((size, frames), SILENCE, np.int64)
+    vocal = np.zeros((size, frames), np.int64)
+    base = np.zeros((size, frames, len(ARTICULATORS)), np.float32)
+    style, emotion, conditions = [], [], []
+    ahead = rng.choice(len(LOOK_AHEADS), size, p=_AHEAD_SHARES)
+    for i in range(size):
+        pool = still if rng.random() < MUTED_SHARE else voiced
+        example = pool[int(rng.integers(len(pool)))]
+        length = len(example.label)
+        source = int(rng.integers(0, max(length - frames, 0) + 1))
+        n = min(frames, length - source)
+        place = int(rng.integers(0, frames - n + 1))
+        delay = LOOK_AHEADS[ahead[i]]
+        heard = slice(place, place + n)
+        mel[i, heard] = _vary(np.exp(example.mel[source : source + n].astype(np.float32)), rng)
+        voicing[i, heard], pitch[i, heard] = example.voicing[source : source + n], example.pitch[source : source + n]
+        m = min(n, frames - place - delay)  # the answer for frame t is given at t + delay
+        if m > 0:
+            told = slice(place + delay, place + delay + m)
+            label[i, told], vocal[i, told] = example.label[source : source + m], example.vocal[source : source + m]
+            base[i, told] = example.curves[source : source + m]
+        if source:
+            label[i, :delay] = vocal[i, :delay] = IGNORED
+        style.append(random_style(rng, example.manner))
+        emotion.append(_random_emotion(rng))
+        language = example.language if rng.random() < 0.5 else None
+        conditions.append(condition(style[-1], emotion[-1], language, delay))
+    label[:, :WARM_UP] = vocal[:, :WARM_UP] = IGNORED
+    state = LevelState.start((size,))
+    state.level[:] = rng.uniform(-50, -5, size)
+    state.noise[:] = state.level - rng.uniform(5, 60, size)
+    inputs = levels(mel, voicing, pitch, state)
+    target = styled(base, np.stack(style), np.stack(emotion))
+    return Batch(inputs, np.stack(conditions), label, vocal, target)
+
+
+def _vary(power: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[T, 2, 40] power of another tract and microphone."""
+    if rng.random() < 0.7:
+        power = power @ _WARPS[int(rng.integers(len(_WARPS)))]
+    tilt = np.interp(np.arange(MELS), np.linspace(0, MELS - 1, 5), rng.normal(0, 3, 5))
+    return power * (10 ** ((tilt + rng.uniform(-10, 6)) / 10)).astype(np.float32) + np.float32(FLOOR)

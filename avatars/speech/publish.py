@@ -1,0 +1,35 @@
+"""From a trained network to the files that ship: weights, replay, and how they were made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avatars.files import read_json, save_tensors, sha256, write_json
+
+from .network import Net, arrays
+from .replay import make_replay
+from .runtime import Runtime
+from .score import score_all
+from .train import Recipe
+
+
+def publish(net: Net, corpus: Path, out: Path, recipe: Recipe, command: str) -> dict[str, Any]:
+    """Write `default.safetensors`, `replay.safetensors` and `default.json` into `out`; returns the JSON."""
+    tensors = arrays(net)
+    save_tensors(out / "default.safetensors", tensors)
+    make_replay(sorted(corpus.glob("train-*.tar"))[0], out / "replay.safetensors", seed=recipe.seed)
+    index = read_json(corpus / "index.json")
+    facts: dict[str, Any] = {
+        "command": command,
+        "corpus_command": f"avatars speech corpus -o CORPUS --hours {index['hours']:g} --seed {index['seed']}",
+        "corpus_seed": index["seed"],
+        "corpus_hours": round(sum(s for n, s in index["seconds"].items() if n.startswith("train")) / 3600, 3),
+        "recipe": asdict(recipe),
+        "parameters": int(sum(v.size for v in tensors.values())),
+        "sha256": sha256(out / "default.safetensors"),
+        "scores": score_all(corpus, Runtime(tensors)),
+    }
+    write_json(out / "default.json", facts)
+    return facts

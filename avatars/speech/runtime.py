@@ -1,0 +1,120 @@
+"""The network in NumPy, frame by frame or in blocks, with the past it needs kept as state.
+
+The same numbers as `network.Net` to about 1e-6. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avatars.errors import FileFormatError
+from avatars.files import load_tensors
+
+from .articulation import ARTICULATORS
+from .condition import SIZE
+from .phonemes import VISEMES
+from .vocal import CLASSES
+
+WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
+DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
+MODULATED = (1, 3, 5, 7)
+_HALF = np.float32(0.5)
+CURVE_RANGE = np.float32(1.5)
+_VISEMES, _CURVES = len(VISEMES), len(VISEMES) + len(ARTICULATORS)
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    """x * sigmoid(x) by tanh, which cannot overflow."""
+    return x * (_HALF + _HALF * np.tanh(_HALF * x))
+
+
+class _Linear:
+    """x @ weight + bias for [T, in] float32."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        """`weight` [in, out], `bias` [out]."""
+        self.bias = bias.astype(np.float32)
+        self.whole = np.ascontiguousarray(weight, np.float32)
+        # A stack of rows: one dot product each. A single product of this size would wake BLAS's threads for one
+        # frame, which costs more than the work.
+        self.rows = np.ascontiguousarray(self.whole.T)[:, None, :]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        if len(x) == 1:
+            return np.matmul(self.rows, x[0][:, None])[:, 0, 0][None] + self.bias
+        return x @ self.whole + self.bias
+
+
+@lru_cache(4)
+def default_weights(path: Path = WEIGHTS) -> dict[str, np.ndarray]:
+    """Parameters by name.
+
+    Raises:
+        FileFormatError: missing, damaged or of another shape.
+    """
+    tensors, _ = load_tensors(path)
+    wide = tensors.get("head.weight", np.zeros((0, 0))).shape[0]
+    if wide != _CURVES + len(CLASSES) or tensors.get("film.weight", np.zeros((0, 0))).shape[1] != SIZE:
+        raise FileFormatError("These speech weights belong to another version of the network", where=path)
+    return tensors
+
+
+def provenance(path: Path = WEIGHTS) -> dict[str, Any]:
+    """What the JSON beside the weights says: command, seeds, scores."""
+    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+class Runtime:
+    """One running network.
+
+    Args:
+        tensors: parameters by name (see `network.arrays`); None for the committed ones.
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray] | None = None) -> None:
+        tensors = default_weights() if tensors is None else tensors
+        self._entry = _Linear(tensors["entry.weight"].T, tensors["entry.bias"])
+        self._norm = tensors["norm.weight"], tensors["norm.bias"]
+        self._convs = []
+        for i in range(len(DILATIONS)):
+            taps = tensors[f"convs.{i}.weight"].transpose(2, 1, 0)
+            self._convs.append(_Linear(taps.reshape(-1, taps.shape[2]), tensors[f"convs.{i}.bias"]))
+        self._film = tensors["film.weight"], tensors["film.bias"]
+        self._head = _Linear(tensors["head.weight"].T, tensors["head.bias"])
+        self.channels = len(tensors["norm.bias"])
+        self.reset()
+        self.set_condition(np.zeros(SIZE, np.float32))
+
+    def reset(self) -> None:
+        """Forget everything heard."""
+        self._past = [np.zeros((2 * d, self.channels), np.float32) for d in DILATIONS]
+
+    def set_condition(self, condition: np.ndarray) -> None:
+        """Style, emotion, language and look-ahead, [37] (see `condition.condition`), from the next frame on."""
+        film = (self._film[0] @ condition.astype(np.float32) + self._film[1]).reshape(len(MODULATED), 2, self.channels)
+        self._gain, self._shift = 1 + film[:, 0], film[:, 1]
+
+    def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(viseme logits [T, 14], articulators [T, 11], class logits [T, 6]) of the next inputs [T, 86] float32."""
+        h = _silu(self._entry(inputs))
+        h = h - np.add.reduce(h, 1, keepdims=True) / np.float32(self.channels)
+        h = h / np.sqrt(np.add.reduce(h * h, 1, keepdims=True) / np.float32(self.channels) + np.float32(1e-5))
+        h = h * self._norm[0] + self._norm[1]
+        count = len(h)
+        for i, dilation in enumerate(DILATIONS):
+            data = np.concatenate((self._past[i], h))
+            self._past[i] = data[count:].astype(np.float32, copy=False)
+            y = self._convs[i](np.concatenate((data[:count], data[dilation : dilation + count], h), 1))
+            if i in MODULATED:
+                k = MODULATED.index(i)
+                y = y * self._gain[k] + self._shift[k]
+            h = h + _HALF * _silu(y)
+        out = self._head(h)
+        curves = CURVE_RANGE * (_HALF + _HALF * np.tanh(_HALF * out[:, _VISEMES:_CURVES]))
+        return out[:, :_VISEMES], curves, out[:, _CURVES:]

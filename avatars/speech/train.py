@@ -1,0 +1,181 @@
+"""Training the network on corpus shards: plain PyTorch, data parallel under torchrun, resumable to the bit.
+
+Everything random in step n derives from (seed, n, rank), and the pool of utterances from (seed, round, rank), so a run
+that was stopped goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from avatars.errors import InputError, TrainingError
+from avatars.files import load_tensors, save_tensors, write_json
+
+from .batches import Example, batch, load
+from .losses import Weights, losses
+from .network import Net, arrays
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers of a training run."""
+
+    steps: int = 12000
+    batch: int = 16
+    """Crops per step on each process."""
+    frames: int = 150
+    """Length of a crop, 20 ms each."""
+    rate: float = 2e-3
+    warm_up: int = 100
+    decay: float = 0.01
+    average: float = 0.999
+    """Decay of the averaged weights that are kept."""
+    round_steps: int = 3000
+    """Steps between loading (and degrading) utterances anew."""
+    round_hours: float = 2.7
+    """Most sound in memory at once, hours on each process."""
+    seed: int = 0
+
+
+@dataclass
+class State:
+    """A run between two steps."""
+
+    net: Net
+    average: Net
+    optimizer: torch.optim.AdamW
+    step: int = 0
+
+
+def fresh(recipe: Recipe) -> State:
+    """State before the first step."""
+    torch.manual_seed(recipe.seed)
+    net, average = Net(), Net()
+    average.load_state_dict(net.state_dict())
+    return State(net, average, torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay))
+
+
+def save(path: Path, state: State, recipe: Recipe) -> None:
+    """Write a checkpoint: parameters, their average and the optimiser's moments."""
+    tensors = {f"net.{k}": v for k, v in arrays(state.net).items()}
+    tensors |= {f"average.{k}": v for k, v in arrays(state.average).items()}
+    for name, parameter in state.net.named_parameters():
+        for key, value in state.optimizer.state.get(parameter, {}).items():
+            tensors[f"{key}.{name}"] = np.atleast_1d(value.detach().cpu().numpy())
+    save_tensors(path, tensors, {"step": str(state.step), "recipe": json.dumps(asdict(recipe))})
+
+
+def resume(path: Path, recipe: Recipe) -> State:
+    """State from a checkpoint.
+
+    Raises:
+        FileFormatError: damaged. InputError: made by another recipe.
+    """
+    tensors, metadata = load_tensors(path)
+    if json.loads(metadata.get("recipe", "{}")) != asdict(recipe):
+        raise InputError("The checkpoint was made with other numbers", where=path, fix="Use another output directory")
+    state = fresh(recipe)
+    for prefix, net in (("net.", state.net), ("average.", state.average)):
+        net.load_state_dict({k: torch.from_numpy(tensors[prefix + k].copy()) for k in net.state_dict()})
+    for name, parameter in state.net.named_parameters():
+        moments = {k: torch.from_numpy(tensors[f"{k}.{name}"].copy()) for k in ("exp_avg", "exp_avg_sq")}
+        state.optimizer.state[parameter] = {"step": torch.tensor(float(tensors[f"step.{name}"][0])), **moments}
+    state.step = int(metadata["step"])
+    return state
+
+
+def _share_gradients(net: nn.Module) -> None:
+    """Average gradients over all processes, in one message."""
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Warm-up, then half a cosine down to zero."""
+    return recipe.rate * min(1, (step + 1) / recipe.warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
+
+
+def train_step(
+    state: State, examples: list[Example], recipe: Recipe, rank: int = 0, world: int = 1
+) -> dict[str, float]:
+    """One step in place; returns the loss terms."""
+    rng = np.random.default_rng([recipe.seed, 1, state.step, rank])
+    data = batch(examples, rng, recipe.batch, recipe.frames)
+    device = next(state.net.parameters()).device
+    inputs, condition, label, vocal, target = (
+        torch.from_numpy(a).to(device) for a in (data.inputs, data.condition, data.label, data.vocal, data.target)
+    )
+    visemes, curves, classes = state.net(inputs, condition)
+    terms = losses(visemes, curves, classes, label, target, vocal, Weights())
+    total = torch.stack(list(terms.values())).sum()
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, state.step)
+    state.optimizer.zero_grad()
+    total.backward()
+    if world > 1:
+        _share_gradients(state.net)
+    norm = nn.utils.clip_grad_norm_(state.net.parameters(), 1.0)
+    if not torch.isfinite(norm):
+        raise TrainingError("The loss is no longer a number", where=f"step {state.step}", fix="Lower the learning rate")
+    state.optimizer.step()
+    keep = min(recipe.average, (state.step + 1) / (state.step + 10))
+    with torch.no_grad():
+        for slow, fast in zip(state.average.parameters(), state.net.parameters(), strict=True):
+            slow.lerp_(fast, 1 - keep)
+    state.step += 1
+    return {name: float(value.detach()) for name, value in terms.items()}
+
+
+def pool(shards: list[Path], recipe: Recipe, turn: int, rank: int, world: int) -> list[Example]:
+    """Utterances of one round on one process: a seeded choice of shards, each process its own."""
+    order = np.random.default_rng([recipe.seed, 2, turn]).permutation(len(shards))
+    most = max(int(recipe.round_hours * 12), 1)  # shards last five minutes
+    mine = [shards[i] for i in order[rank::world]][:most]
+    return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]))
+
+
+def train(corpus: Path, out: Path, recipe: Recipe, save_every: int = 500, report=print) -> Net:
+    """Train on `corpus` into `out`, going on from `out/checkpoint.safetensors` if there is one.
+
+    Under torchrun every process calls this; process 0 writes. Returns the averaged network.
+
+    Raises:
+        InputError: no shards, or fewer than processes. TrainingError: the loss is no longer finite.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    shards = sorted(corpus.glob("train-*.tar"))
+    if len(shards) < world:
+        fix = "Make the corpus first: avatars speech corpus"
+        raise InputError(f"{len(shards)} training shards for {world} processes", where=corpus, fix=fix)
+    if world > 1 and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    checkpoint = out / "checkpoint.safetensors"
+    state = resume(checkpoint, recipe) if checkpoint.exists() else fresh(recipe)
+    turn, examples = -1, []
+    log: list[dict[str, float]] = []
+    began = time.process_time()
+    while state.step < recipe.steps:
+        if state.step // recipe.round_steps != turn:
+            turn = state.step // recipe.round_steps
+            examples = pool(shards, recipe, turn, rank, world)
+        terms = train_step(state, examples, recipe, rank, world)
+        if rank == 0 and (state.step % 100 == 0 or state.step == recipe.steps):
+            log.append({"step": state.step, "cpu_seconds": time.process_time() - began, **terms})
+            report(" ".join(f"{k} {v:.4g}" for k, v in log[-1].items()))
+        if rank == 0 and (state.step % save_every == 0 or state.step == recipe.steps):
+            save(checkpoint, state, recipe)
+            write_json(out / "log.json", log)
+    return state.average
