@@ -29,17 +29,19 @@ void vertex_rows(const Mesh& m, const float* vertices, float* rows, int threads)
   parallel(threads, chunks_of(m.vertices), [&](int chunk, int) {
     const int end = std::min(m.vertices, (chunk + 1) * kChunk);
     for (int v = chunk * kChunk; v < end; v++) {
+      const float* own = vertices + (size_t)v * 3;
       float t[3] = {0, 0, 0}, s[3] = {0, 0, 0};
       for (int e = m.forward.start[v]; e < m.forward.start[v + 1]; e++) {
         const float* p = vertices + (size_t)m.forward.index[e] * 3;
         for (int k = 0; k < 3; k++) {
-          t[k] += m.forward.t[e] * p[k];
-          s[k] += m.forward.s[e] * p[k];
+          const float d = p[k] - own[k];  // rows sum to zero: differences keep the digits of a head far from the origin
+          t[k] += m.forward.t[e] * d;
+          s[k] += m.forward.s[e] * d;
         }
       }
       float* row = rows + (size_t)v * kVertexRow;
       for (int k = 0; k < 3; k++) {
-        row[k] = vertices[(size_t)v * 3 + k];
+        row[k] = own[k];
         row[3 + k] = t[k];
         row[6 + k] = s[k];
         row[9 + k] = 0.0f;

@@ -18,11 +18,13 @@ constexpr float kAlphaMin = 1.0f / 255.0f;   // fainter contributions are droppe
 constexpr float kAlphaMax = 0.999f;          // alpha is capped here
 constexpr float kTransmittanceStop = 1e-4f;  // a pixel that lets less through takes no more splats
 constexpr float kNear = 0.01f;               // m; nearer splats are culled
+constexpr float kFar = 1e6f;                  // m; farther splats are culled
+constexpr float kMaxColor = 1e6f;             // brighter splats are pruned: they would drown their neighbours' digits
 constexpr float kFrustumMargin = 0.3f;       // of the image; beyond it the projection's Jacobian is held
 constexpr float kMaxVariance = 1e12f;        // px^2; larger footprints are pruned as degenerate
 constexpr float kMinRatio = 1e-12f;          // floor of det/det_blurred under the square root
 constexpr float kMinQuaternion = 1e-30f;     // largest component; smaller quaternions have no direction
-constexpr float kMinArea = 1e-8f;            // |t x s|; flatter frames fall back to the identity
+constexpr float kMinArea = 1e-6f;            // |t x s|; flatter frames fall back to the identity
 constexpr float kMinStretch = 0.25f, kMaxStretch = 4.0f;
 constexpr float kLog2e = 1.44269504088896341f;
 constexpr int kTile = 16;

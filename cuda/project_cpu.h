@@ -43,15 +43,15 @@ inline int project_lanes(View& v, const Gaussians& s, int i, int n) {
   const Projection<VF> p = project(v.camera, s.mean, s.shape);
   const Footprint<VF>& f = p.out;
   const VF opacity = s.opacity * f.opacity_factor;
-  const VI behind = f.depth < kNear;
+  const VI beyond = (f.depth < kNear) | (f.depth > kFar);
   const VI sane = s.valid & is_finite(f.mx) & is_finite(f.my) & is_finite(f.depth) & (p.var_x <= kMaxVariance) & (p.var_y <= kMaxVariance) &
-                  is_finite(opacity) & is_finite(s.color.x) & is_finite(s.color.y) & is_finite(s.color.z);
+                  is_finite(opacity) & (fabs2(s.color.x) <= kMaxColor) & (fabs2(s.color.y) <= kMaxColor) & (fabs2(s.color.z) <= kMaxColor);
   const VF cut = log2_rough(vmax(opacity * 255.0f, broadcast(1e-30f))) + 1e-3f;
   const VF reach = vmax(cut, VF{}) * (2.0f / kLog2e);
   const VF ex = fsqrt(reach * p.var_x) + 1e-3f, ey = fsqrt(reach * p.var_y) + 1e-3f;
-  const VI visible = sane & ~behind & (opacity >= kAlphaMin) & (f.mx + ex > 0.5f) & (f.mx - ex < v.width - 0.5f) &
+  const VI visible = sane & ~beyond & (opacity >= kAlphaMin) & (f.mx + ex > 0.5f) & (f.mx - ex < v.width - 0.5f) &
                      (f.my + ey > 0.5f) & (f.my - ey < v.height - 0.5f);
-  const VI pruned = ~sane & ~behind;
+  const VI pruned = ~sane & ~beyond;
   const VF half = broadcast(-0.5f * kLog2e), ha = half * f.a, hd = half * f.d;
   int count = 0;
   for (int l = 0; l < n; l++) {

@@ -75,6 +75,7 @@ _SIGNATURES = {
 }
 
 
+@cache
 def variant() -> str:
     """Name of the library that fits this processor: `v3` (8 lanes) or `baseline` (4)."""
     try:
@@ -85,14 +86,18 @@ def variant() -> str:
     return "v3" if flags >= _V3 else "baseline"
 
 
-@cache
-def library(name: str | None = None) -> ctypes.CDLL:
-    """The loaded library, by variant name or the one that fits.
+def library() -> ctypes.CDLL:
+    """The library that fits this processor.
 
     Raises:
         BackendError: it is missing or does not load.
     """
-    path = Path(__file__).with_name(f"_cpu_{name or variant()}.so")
+    return _load(variant())
+
+
+@cache
+def _load(name: str) -> ctypes.CDLL:
+    path = Path(__file__).with_name(f"_cpu_{name}.so")
     if not path.exists():
         raise BackendError("The native CPU library is missing", where=path, fix="Reinstall with `pip install .`")
     try:

@@ -16,7 +16,8 @@ from ..geometry import matrix_from_quaternion
 LOW_PASS = 0.3
 ALPHA_MIN, ALPHA_MAX = 1 / 255, 0.999
 TRANSMITTANCE_STOP = 1e-4
-NEAR = 0.01
+NEAR, FAR = 0.01, 1e6
+MAX_COLOR = 1e6
 FRUSTUM_MARGIN = 0.3
 MAX_VARIANCE = 1e12
 MIN_RATIO = 1e-12
@@ -72,7 +73,8 @@ def blend_view(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Blend one view: colour [3, H, W], alpha [1, H, W], expected depth [1, H, W]."""
     finite = torch.isfinite(torch.cat([screen, conic, opacity[:, None], color, depth[:, None]], -1)).all(-1)
-    keep = torch.nonzero(finite & (depth >= NEAR) & (opacity >= ALPHA_MIN)).squeeze(-1)
+    usable = finite & (depth >= NEAR) & (depth <= FAR) & (opacity >= ALPHA_MIN) & (color.abs() <= MAX_COLOR).all(-1)
+    keep = torch.nonzero(usable).squeeze(-1)
     order = keep[torch.argsort(depth.detach()[keep], stable=True)]
     y, x = torch.meshgrid(
         torch.arange(height, dtype=screen.dtype) + 0.5, torch.arange(width, dtype=screen.dtype) + 0.5, indexing="ij"

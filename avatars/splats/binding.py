@@ -18,7 +18,7 @@ from torch import Tensor
 from .. import geometry
 from ..errors import InputError
 
-MIN_AREA = 1e-8
+MIN_AREA = 1e-6
 """|T x S| (1 at rest) under which a splat keeps the identity as its frame."""
 MIN_STRETCH, MAX_STRETCH = 0.25, 4.0
 
@@ -41,7 +41,8 @@ class Operator:
         start, index = torch.from_numpy(self.start).long(), torch.from_numpy(self.index).long()
         row = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
         t, s = (torch.from_numpy(x).to(vertices.dtype)[:, None] for x in (self.t, self.s))
-        near, zero = vertices[:, index], torch.zeros_like(vertices)
+        # Rows sum to zero: differences keep the digits of a head far from the origin.
+        near, zero = vertices[:, index] - vertices[:, row], torch.zeros_like(vertices)
         return zero.index_add(1, row, near * t), zero.index_add(1, row, near * s)
 
 
