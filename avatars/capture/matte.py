@@ -1,0 +1,157 @@
+"""The matte: how much of each pixel is the person, hair included.
+
+The segmentation network is sure of the body and vague at its edge, where it also cuts off hair. There the frame
+itself decides: by its distance in colour from the background plate where the plate is known, else by the edges in
+the picture that a guided filter follows (He, Sun, Tang 2010, "Guided Image Filtering").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .plate import Plate, fill
+
+_NOISE = 0.03
+"""Colour distance (of sqrt 3) to the plate that noise and compression make by themselves."""
+_INSIDE, _OUTSIDE = 9.0, 22.0
+"""px at 512: deeper than this in the mask is person, farther than this from it is background."""
+_SETTLE = 0.04
+"""Colour change between frames up to which the matte of a pixel is averaged over them."""
+
+
+class Refiner:
+    """Mattes of the frames of one clip.
+
+    Args:
+        width: px.
+        height: px.
+        plate: background of a static camera, where there is one.
+    """
+
+    def __init__(self, width: int, height: int, plate: Plate | None) -> None:
+        self._scale = max(width, height) / 512
+        self._small = (max(1, width // 4), max(1, height // 4))
+        self._size = (width, height)
+        self._background: np.ndarray | None = None
+        if plate is not None:
+            self._background = plate.image.astype(np.float32) / 255
+            self._noise = self._uncertainty(plate)
+
+    def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Matte [H, W] uint8 of an [H, W, 3] uint8 image and the network's mask [H, W] uint8."""
+        picture, rough = image.astype(np.float32) / 255, mask.astype(np.float32) / 255
+        inside = cv2.distanceTransform((mask > 242).astype(np.uint8), cv2.DIST_L2, 3) / self._scale
+        outside = cv2.distanceTransform((mask < 13).astype(np.uint8), cv2.DIST_L2, 3) / self._scale
+        gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        matte = cv2.ximgproc.guidedFilter(gray, rough, max(1, round(2 * self._scale)), 1e-3)
+        if self._background is not None:
+            sure = (inside > _INSIDE).astype(np.float32)
+            color, confidence = self._by_color(picture, sure)
+            near = np.clip(1.5 - outside / 12, 0, 1)  # hair ends somewhere
+            matte += confidence * (color * near - matte)
+        matte = np.where(inside > _INSIDE, 1, np.where(outside > _OUTSIDE, 0, matte))
+        matte = np.clip((matte - 0.05) / 0.9, 0, 1)
+        return (np.where(_holes(matte, rough), rough, matte) * 255 + 0.5).astype(np.uint8)
+
+    def _by_color(self, picture: np.ndarray, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(alpha by distance from the plate, how far to believe it), [H, W] each.
+
+        A pixel that mixes the person's colour F and the plate B with weight alpha is alpha |F - B| away from B. F is
+        carried outwards from where the person is certain.
+        """
+        assert self._background is not None
+        small_sure = self._shrink(sure)
+        person = self._grow(fill(self._shrink(picture), small_sure))
+        contrast = _distance(person, self._background)
+        distance = _distance(picture, self._background)
+        floor = 1.5 * self._noise
+        alpha = np.clip((distance - floor) / np.maximum(0.8 * contrast - floor, self._noise), 0, 1)
+        # A person who wears the background's colour nearby makes "like the plate" say nothing.
+        alike = small_sure * np.clip(2 - self._shrink(distance) / (2 * _NOISE), 0, 1)
+        reach = 6 * self._scale
+        share = cv2.GaussianBlur(alike, (0, 0), reach) / (cv2.GaussianBlur(small_sure, (0, 0), reach) + 1e-3)
+        known = 1 - np.clip(4 * self._grow(share), 0, 1) * (1 - alpha)
+        return alpha, known * contrast**2 / (contrast**2 + (5 * self._noise) ** 2)
+
+    def _uncertainty(self, plate: Plate) -> np.ndarray:
+        """[H, W]: standard deviation of the plate's colours: noise where it was seen, how much the surroundings
+        differ among themselves where it was filled in from them."""
+        seen = self._shrink(plate.seen.astype(np.float32))
+        color = self._shrink(plate.image.astype(np.float32) / 255 * plate.seen[..., None]) / (seen[..., None] + 1e-6)
+        # Averaged a little first: the nearest seen pixel alone would vouch for any number of unseen ones.
+        reach = 3 * self._scale
+        weight = cv2.GaussianBlur(seen, (0, 0), reach)
+        mean, square = (cv2.GaussianBlur(x * seen[..., None], (0, 0), reach) for x in (color, color * color))
+        share = np.minimum(weight, 1)
+        mean, square = (fill(x / (weight[..., None] + 1e-6), share) for x in (mean, square))
+        variance = np.maximum(square - mean * mean, 0).sum(-1)
+        return np.where(plate.seen, _NOISE, np.sqrt(_NOISE**2 + self._grow(variance)))
+
+    def _shrink(self, image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, self._small, interpolation=cv2.INTER_AREA)
+
+    def _grow(self, image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, self._size, interpolation=cv2.INTER_LINEAR)
+
+
+def _holes(matte: np.ndarray, rough: np.ndarray) -> np.ndarray:
+    """[H, W] bool: gaps in the matte that the network's mask knows nothing of, like skin of the wall's colour."""
+    parts: Any = cv2.connectedComponents((matte < 0.75).astype(np.uint8))
+    count, labels = parts
+    open_ = np.zeros(count, bool)
+    open_[np.unique(labels[rough < 0.5])] = True
+    open_[0] = True
+    return ~open_[labels]
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[H, W] Euclidean distance of [H, W, 3] colours."""
+    difference = a - b
+    return np.sqrt(cv2.transform(difference * difference, np.ones((1, 3), np.float32)))
+
+
+def one_person(mask: np.ndarray, points: np.ndarray | None) -> np.ndarray:
+    """Mask [H, W] uint8 without what does not hang together with the face (without a face: with the largest part).
+
+    Args:
+        mask: [H, W] uint8 of all people.
+        points: [478, 3] px of the subject's face, or None.
+    """
+    step = max(1, max(mask.shape) // 128)
+    small = (mask[::step, ::step] > 64).astype(np.uint8)
+    parts: Any = cv2.connectedComponentsWithStats(small)
+    count, labels, stats, _ = parts
+    if count <= 2:
+        return mask
+    kept = np.zeros(count, bool)
+    if points is not None:
+        x, y = (np.clip(points[:, k] / step, 0, small.shape[1 - k] - 1).astype(int) for k in (0, 1))
+        kept[np.unique(labels[y, x])] = True
+        kept[0] = False
+    if not kept.any():
+        kept[1 + stats[1:, cv2.CC_STAT_AREA].argmax()] = True
+    stray = cv2.dilate((~kept[labels] & (labels > 0)).astype(np.uint8), np.ones((3, 3), np.uint8))
+    stray[kept[labels]] = 0
+    size = (mask.shape[1], mask.shape[0])
+    return np.where(cv2.resize(stray, size, interpolation=cv2.INTER_NEAREST) > 0, 0, mask).astype(np.uint8)
+
+
+def settle(window: list[tuple[np.ndarray, np.ndarray]], at: int) -> np.ndarray:
+    """Matte [H, W] uint8 of entry `at`, averaged with its neighbours' where the picture stands still.
+
+    Args:
+        window: image [H, W, 3] uint8 and matte [H, W] uint8 of consecutive frames.
+        at: index into the window.
+    """
+    total = window[at][1].astype(np.float32)
+    weight = np.ones_like(total)
+    here = cv2.blur(window[at][0], (3, 3)).astype(np.float32)
+    for image, matte in window[:at] + window[at + 1 :]:
+        change = _distance(here, cv2.blur(image, (3, 3)).astype(np.float32)) / 255
+        same = np.exp(-np.square(change / _SETTLE))
+        total += same * matte
+        weight += same
+    return (total / weight + 0.5).astype(np.uint8)
