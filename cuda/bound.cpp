@@ -129,7 +129,7 @@ void backward_lanes(Frame& frame, const Mesh& m, const Params& p, const Grads& o
     add(total.mean, &l.mean.x, 3);
     add(total.quaternion, l.quaternion, 4);
     add(total.log_scale, &l.log_scale.x, 3);
-    total.opacity[0] += g.opacity * s.opacity * (1.0f - s.opacity);
+    total.opacity[0] += masked(g.seen, g.opacity * s.opacity * (1.0f - s.opacity));
     add(total.color, &g.color.x, 3);
     if (out.delta) {
       const VF d[9] = {l.mean.x, l.mean.y, l.mean.z, l.turn.x, l.turn.y, l.turn.z, g.color.x, g.color.y, g.color.z};

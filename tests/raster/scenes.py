@@ -78,13 +78,16 @@ def bound(seed: int, batch: int = 1, count: int = 120) -> tuple[Binding, list[Te
     return binding, [vertices, *local, normal(batch, count, 9) * 0.1, *cameras(g, batch)]
 
 
-def reference_bound(binding: Binding, tensors: list[Tensor | None], background: Tensor | None = None) -> ops.Rendered:
+def reference_bound(
+    binding: Binding,
+    tensors: list[Tensor | None],
+    background: Tensor | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> ops.Rendered:
     """`ops.render_bound` in plain torch, any float dtype."""
     means, rotations, scales, opacities, colors = bind_reference(tensors[0], binding, *tensors[1:7])
     shapes = rotations * scales[..., None, :]
-    return ops.Rendered(
-        *reference.rasterize_shapes(means, shapes, opacities, colors, *tensors[7:9], WIDTH, HEIGHT, background)
-    )
+    return ops.Rendered(*reference.rasterize_shapes(means, shapes, opacities, colors, *tensors[7:9], *size, background))
 
 
 def probe(rendered: ops.Rendered, seed: int, parts: tuple[str, ...] = ("color", "alpha", "depth")) -> Tensor:

@@ -28,7 +28,7 @@ def test_loss_and_gradient_match_the_reference(size: tuple[int, int], ssim_weigh
     ours = ops.photometric_loss(x, target, mask, ssim_weight)
     theirs = reference.photometric_loss(y, target.double(), None if mask is None else mask.double(), ssim_weight)
     # float32 variances of smooth regions cost SSIM's gradient digits: measured 2e-5
-    assert abs(float(ours) - float(theirs)) < 1e-5
+    assert abs(ours.item() - theirs.item()) < 1e-5
     (a,), (b,) = torch.autograd.grad(ours * 3, x), torch.autograd.grad(theirs * 3, y)
     assert (a - b).abs().max() <= 1e-4 * b.abs().max()
 
@@ -48,7 +48,7 @@ def test_a_mask_without_weight_gives_zero():
     image.requires_grad_()
     loss = ops.photometric_loss(image, target, weight * 0, 0.2)
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert float(image.grad.abs().max()) == 0
 
 

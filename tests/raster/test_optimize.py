@@ -20,7 +20,9 @@ def test_combination_matches_a_matrix_product(k: int, batch: int, variant: str):
     x, y = scenes.leaves(tensors), scenes.leaves(tensors, torch.float64)
     ours, theirs = ops.combine_bases(*x), torch.einsum("njk,bk->bnj", *y)
     assert (ours - theirs).abs().max() < 1e-5
-    for a, b in zip(torch.autograd.grad((ours * probe).sum(), x), torch.autograd.grad((theirs * probe).sum(), y), strict=True):
+    for a, b in zip(
+        torch.autograd.grad((ours * probe).sum(), x), torch.autograd.grad((theirs * probe).sum(), y), strict=True
+    ):
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
 
 
@@ -29,7 +31,9 @@ def test_adam_matches_torch(variant: str):
     rates = [0.01, 0.002, 0.03]
     param = torch.randn(257, 3, generator=g)
     columns = [param[:, i].clone().requires_grad_() for i in range(3)]
-    oracle = torch.optim.Adam([{"params": [c], "lr": r} for c, r in zip(columns, rates, strict=True)], betas=(0.9, 0.99))
+    oracle = torch.optim.Adam(
+        [{"params": [c], "lr": r} for c, r in zip(columns, rates, strict=True)], betas=(0.9, 0.99)
+    )
     m, v = torch.zeros(257, 3), torch.zeros(257, 3)
     for step in range(1, 6):
         grad = torch.randn(257, 3, generator=g)

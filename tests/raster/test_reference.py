@@ -42,7 +42,7 @@ def test_gradients_of_free_splats():
 
 def test_gradients_of_bound_splats():
     binding, tensors = scenes.bound(1, 1, 20)
-    assert gradient_error(lambda x: scenes.probe(scenes.reference_bound(binding, x), 1), tensors) < 1e-6
+    assert gradient_error(lambda x: scenes.probe(scenes.reference_bound(binding, x, None, (30, 24)), 1), tensors) < 1e-6
 
 
 def test_gradients_of_the_loss():

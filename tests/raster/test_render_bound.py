@@ -28,8 +28,7 @@ def both(seed: int, batch: int, delta: bool):
     return ours, theirs, grads
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("batch", "delta"), [(1, True), (3, True), (2, False)])
+@pytest.mark.parametrize(("seed", "batch", "delta"), [(0, 1, True), (1, 3, True), (2, 2, False)])
 def test_matches_the_reference(seed: int, batch: int, delta: bool, variant: str):
     ours, theirs, grads = both(seed, batch, delta)
     for name in ("color", "alpha", "depth"):

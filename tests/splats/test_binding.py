@@ -127,7 +127,14 @@ def test_local_frames_invert_the_binding():
     binding = Binding.build(vertices, faces, triangle, weights, extent)
     zero = torch.zeros(20, 4, dtype=torch.float64)
     means = bind_reference(
-        torch.from_numpy(posed)[None], binding, torch.from_numpy(local), zero + 1, zero[:, :3], zero[:, 0], zero[:, :3], None
+        torch.from_numpy(posed)[None],
+        binding,
+        torch.from_numpy(local),
+        zero + 1,
+        zero[:, :3],
+        zero[:, 0],
+        zero[:, :3],
+        None,
     )[0]
     world = origin + np.einsum("nij,nj->ni", frame, local * (extent * stretch)[:, None])
     np.testing.assert_allclose(world, means[0], atol=1e-7)
