@@ -13,7 +13,7 @@ from ..data import Camera, Splats, Track
 from ..heads.head import Head, HeadModel
 from ..raster import ops
 from .bases import BasisNetwork
-from .binding import Binding
+from .binding import Binding, bind_reference
 
 PARAMETERS = ("mean", "quaternion", "log_scale", "logit_opacity", "color")
 """Per-splat tensors that training moves, besides the bases."""
@@ -131,6 +131,15 @@ class AvatarModel:
             vertices, self.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"], p["color"],
             delta, intrinsics, camera_from_world, width, height, background=background,
         )  # fmt: skip
+
+    @torch.no_grad()
+    def rest_means(self) -> Tensor:
+        """Splat centres [N, 3] m on the unposed head, without bases."""
+        p = self.parameters
+        return bind_reference(
+            self.head.template[None], self.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"],
+            p["color"], None,
+        )[0][0]  # fmt: skip
 
     def splats(self, like: Splats) -> Splats:
         """The present tensors as data; binding comes from `like`."""

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from ..data import Camera, Splats
 from ..heads.head import Head
 from ..raster.mesh import rasterize_mesh
+from .binding import local_frames
 
 DENSITY = {
     "face": 3.5,
@@ -54,7 +55,7 @@ def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float,
     buffers = [rasterize_mesh(s, head.faces, camera.width, camera.height) for s in screens]
     outside = _uncovered(buffers[len(views) // 2].face, middle.matte)
     filled = int(round(count * fill)) if len(outside) > 200 else 0
-    density = _density(head, screens)
+    density = _density(head, screens, camera)
     area = _areas(head.template, head.faces)
     share = density * area
     share /= share.sum()
@@ -93,7 +94,7 @@ def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
-def _density(head: Head, screens: list[np.ndarray]) -> np.ndarray:
+def _density(head: Head, screens: list[np.ndarray], camera: Camera) -> np.ndarray:
     """Relative splats per area of each triangle."""
     density = np.ones(len(head.faces))
     for region, value in DENSITY.items():
@@ -101,12 +102,12 @@ def _density(head: Head, screens: list[np.ndarray]) -> np.ndarray:
             density[head.regions[region][head.faces].all(1)] = value
     facing = np.zeros(len(head.faces), bool)
     inside = np.zeros(len(head.faces), bool)
-    width, height = 2 * np.median([s[:, :2] for s in screens], axis=(0, 1))
+    limit = np.array([camera.width, camera.height]) + 30
     for screen in screens:
         corners = screen[head.faces]
         facing |= _signed_area(corners) < 0  # pixel rows grow downwards, so outward triangles turn clockwise
         middle = corners[..., :2].mean(1)
-        inside |= ((middle > -30) & (middle < np.array([max(width, 512), max(height, 512)]) + 60)).all(1)
+        inside |= ((middle > -30) & (middle < limit)).all(1)
     torso = head.skinning[head.faces, 0].mean(1) > 0.5
     density[~facing & ~torso] *= _UNSEEN_HEAD
     density[~facing & torso] *= _UNSEEN_TORSO
@@ -151,8 +152,6 @@ def _fill(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Splats over uncovered pixels, at the depth of the nearest outward triangle and bound to it."""
-    from .binding import local_frames
-
     order = _systematic(np.full(len(pixels), 1.0 / len(pixels)), count, rng)
     at = pixels[order] + rng.uniform(size=(count, 2))
     corners = screen[head.faces]

@@ -65,20 +65,21 @@ class LandmarkModel:
         still = rest + np.tensordot(expression, self.expression, 1)
         return self._turn(still, identity, expression)
 
-    def derivative(self, identity: np.ndarray, expression: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """d points / d expression: [T, E, L, 3]; joints are linearised about their present angle."""
-        out = np.broadcast_to(self.expression, (len(expression), *self.expression.shape))
+    @property
+    def turned(self) -> np.ndarray:
+        """Indices of the landmarks that a joint carries; all others move linearly with expression."""
+        moving = np.abs(self.joint_axis).sum((0, 2)) > 0
+        return np.flatnonzero((self.joint_weight[moving] > 1e-6).any(0))
+
+    def turned_derivative(self, identity: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """d points / d expression of the landmarks in `turned`: [T, len, 3, E], joints linearised at their angle."""
+        rows = self.turned
+        out = np.tile(self.expression[:, rows].transpose(1, 2, 0), (len(points), 1, 1, 1))
         centers = self.joint + np.tensordot(identity, self.joint_identity, 1)
         for j in range(len(self.joint)):
-            moves = np.abs(self.joint_axis[:, j]).sum(-1) > 0
-            touched = self.joint_weight[j] > 1e-6
-            if moves.any() and touched.any():
-                out = out.copy() if not out.flags.writeable else out
-                arm = points[:, touched] - centers[j]
-                swing = np.cross(self.joint_axis[moves, j][None, :, None], arm[:, None])
-                view = out[:, moves]
-                view[:, :, touched] += self.joint_weight[j, touched][:, None] * swing
-                out[:, moves] = view
+            for e in np.flatnonzero(np.abs(self.joint_axis[:, j]).sum(-1)):
+                arm = points[:, rows] - centers[j]
+                out[..., e] += self.joint_weight[j, rows][:, None] * np.cross(self.joint_axis[e, j], arm)
         return out
 
     def _turn(self, still: np.ndarray, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ from ..errors import TrackingError
 from .camera import FOCAL_PRIOR, project, projection_jacobian, similarity
 from .residuals import LandmarkModel, contour_directions, landmark_weights
 
-_CHUNK = 96  # frames whose Jacobians are in memory at once
+_CHUNK = 64  # frames whose Jacobians are in memory at once
+_BLIND = 0.9  # how much of the contour's error along itself is ignored
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Solver:
         quick = np.array([any(k in n for k in ("eyeLook", "eyeBlink", "gaze", "lid")) or n in ("jawOpen", "jaw") for n in names])
         self.expression_prior = np.where(quick, self.priors.quick, self.priors.expression)
         self.second = _second_differences(times)
+        self._slope = model.expression.transpose(1, 2, 0).astype(np.float32)
+        self._identity_slope = model.identity.transpose(1, 2, 0).astype(np.float32)
         self.count, self.size_e, self.size_s = len(times), model.expression.shape[0], model.identity.shape[0]
         self.state = self._start()
 
@@ -98,7 +101,7 @@ class Solver:
         rotation = flip @ rotation
         depth = self.expected_focal / scale
         w = rigid / rigid.sum()
-        middle = (w @ self.landmarks[..., :2] if False else np.einsum("l,tlk->tk", w, self.landmarks[..., :2])) - self.center
+        middle = np.einsum("l,tlk->tk", w, self.landmarks[..., :2]) - self.center
         at = np.concatenate([middle / self.expected_focal * depth[:, None], depth[:, None]], 1)
         translation = at - rotation @ (w @ model.mean)
         start = np.clip(np.full(self.size_e, 0.02), model.low, model.high)
@@ -124,15 +127,14 @@ class Solver:
         """[T, 478] landmark distance, px."""
         return np.linalg.norm(self.predict()[3] - self.landmarks[..., :2], axis=-1)
 
-    def _residual(self, pixels: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals [T, L, 2] and 2x2 square-root weights [T, L, 2, 2] (robust, blind along the contour)."""
+    def _root_weight(self, pixels: np.ndarray, rows: slice) -> np.ndarray:
+        """Square-root weights [T, L, 2, 2]: robust, and nearly blind along the contour."""
         residual = (pixels - self.landmarks[rows, :, :2]) / self.scale
         tangent = self.tangent[rows]
-        along = np.einsum("tlk,tlk->tl", residual, tangent)
-        normal = residual - 0.9 * along[..., None] * tangent
+        normal = residual - _BLIND * np.einsum("tlk,tlk->tl", residual, tangent)[..., None] * tangent
         robust = 1.0 / (1.0 + (normal**2).sum(-1) / self.priors.outlier**2)
         root = np.sqrt(self.weights * robust)[..., None, None] / self.scale
-        return normal * self.scale, root * (np.eye(2) - 0.9 * tangent[..., :, None] * tangent[..., None, :])
+        return root * (np.eye(2) - _BLIND * tangent[..., :, None] * tangent[..., None, :])
 
     # -- one Gauss-Newton step ----------------------------------------------------------------------------------
 
@@ -158,35 +160,47 @@ class Solver:
         at_high = (s.expression >= self.model.high - 1e-6) & (gradient[:, 6:] < 0)
         free[:, 6:] = expression & ~(at_low | at_high)
         free_shared = np.r_[np.full(self.size_s, identity), focal]
-        step, step_shared = _bordered_solve(
-            hessian, gradient, border, corner, corner_gradient, stiff, self.second, free, free_shared, damping
-        )
+        for _ in range(2 if expression else 1):
+            step, step_shared = _bordered_solve(
+                hessian, gradient, border, corner, corner_gradient, stiff, self.second, free, free_shared, damping
+            )
+            # What would cross a bound is put on it, and the rest is solved again knowing that; else steps oscillate.
+            wanted = s.expression + step[:, 6:]
+            stuck = free[:, 6:] & ((wanted < self.model.low) | (wanted > self.model.high))
+            if not expression or not stuck.any():
+                break
+            move = np.zeros_like(gradient)
+            move[:, 6:] = np.where(stuck, np.clip(wanted, self.model.low, self.model.high) - s.expression, 0.0)
+            gradient = gradient + np.einsum("tij,tj->ti", hessian, move)
+            corner_gradient = corner_gradient + np.einsum("tnk,tn->k", border, move)
+            free[:, 6:] &= ~stuck
+            placed = move
+        else:
+            step = step + placed
         self.state = self._moved(step, step_shared)
 
     def _linearise(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Weighted Jacobians [T, 2L, 6+E] and [T, 2L, S+1], weighted residual [T, 2L]."""
+        """Weighted Jacobians [T, 2L, 6+E] and [T, 2L, S+1], weighted residual [T, 2L]; float32 is ample for a step."""
         s = self.state
         head, rotated, camera, pixels = self.predict(rows=rows)
-        residual, root = self._residual(pixels, rows)
-        residual = np.einsum("tlij,tlj->tli", root, pixels - self.landmarks[rows, :, :2])
+        root = self._root_weight(pixels, rows)
+        residual = (root @ (pixels - self.landmarks[rows, :, :2])[..., None])[..., 0]
         j = root @ projection_jacobian(camera, s.focal)
-        jr = j @ s.rotation[rows][:, None]
-        turn = np.stack(
-            [
-                j[..., 2] * rotated[..., None, 1] - j[..., 1] * rotated[..., None, 2],
-                j[..., 0] * rotated[..., None, 2] - j[..., 2] * rotated[..., None, 0],
-                j[..., 1] * rotated[..., None, 0] - j[..., 0] * rotated[..., None, 1],
-            ],
-            -1,
-        )
-        slope = self.model.derivative(s.identity, s.expression[rows], head).transpose(0, 2, 3, 1)  # [T, L, 3, E]
-        to_expression = jr @ slope
-        to_identity = jr @ self.model.identity.transpose(1, 2, 0)[None]
-        to_focal = (root @ (pixels - self.center)[..., None]) / 1.0
-        t, count = len(head), 2 * head.shape[1]
-        a = np.concatenate([turn, j, to_expression], -1).reshape(t, count, -1)
-        c = np.concatenate([to_identity, to_focal], -1).reshape(t, count, -1)
-        return a, c, residual.reshape(t, count)
+        jr = (j @ s.rotation[rows][:, None]).astype(np.float32)
+        t, landmarks = jr.shape[:2]
+        a = np.empty((t, landmarks, 2, 6 + self.size_e), np.float32)
+        for k in range(3):  # columns of the cross product with the rotated point
+            u, v = (k + 1) % 3, (k + 2) % 3
+            a[..., k] = j[..., v] * rotated[..., None, u] - j[..., u] * rotated[..., None, v]
+        a[..., 3:6] = j
+        _chain(jr, self._slope, a[..., 6:])
+        rows_turned = self.model.turned
+        if len(rows_turned):
+            a[:, rows_turned, :, 6:] = jr[:, rows_turned] @ self.model.turned_derivative(s.identity, head)
+        c = np.empty((t, landmarks, 2, self.size_s + 1), np.float32)
+        _chain(jr, self._identity_slope, c[..., :-1])
+        c[..., -1] = (root @ (pixels - self.center)[..., None])[..., 0]
+        return a.reshape(t, 2 * landmarks, -1), c.reshape(t, 2 * landmarks, -1), residual.reshape(t, -1).astype(np.float32)
 
     def _add_priors(self, hessian: np.ndarray, gradient: np.ndarray, corner: np.ndarray, corner_gradient: np.ndarray) -> np.ndarray:
         """Add priors in place; return the stiffness of every second difference, [T-2, 6+E]."""
@@ -225,7 +239,7 @@ class Solver:
             expression=np.clip(s.expression + step[:, 6:], self.model.low, self.model.high),
         )
 
-    def fit_offsets(self, ridge: float = 1.5e5) -> None:
+    def fit_offsets(self, ridge: float = 4e4) -> None:
         """Move each landmark's seat on the head by a small shared 3D offset (closed form, one step)."""
         s = self.state
         hessian = np.tile(ridge * self.count * np.eye(3), (len(s.offsets), 1, 1))
@@ -242,11 +256,11 @@ class Solver:
 
     def run(self, progress: Callable[[float, str], None] | None = None) -> State:
         """Rigid, then identity, then everything, then landmark offsets in turn with everything."""
-        plan: list[Callable[[], None]] = [lambda: self.step(expression=False, identity=False, focal=False)] * 4
-        plan += [lambda: self.step(expression=False, focal=False)] * 3
-        plan += [self.step] * 7
+        plan: list[Callable[[], None]] = [lambda: self.step(expression=False, identity=False, focal=False)] * 3
+        plan += [lambda: self.step(expression=False, focal=False)] * 2
+        plan += [self.step] * 3
         plan += ([self.fit_offsets] + [self.step] * 2) * 3
-        plan += [self.step] * 2
+        plan += [self.step]
         for i, act in enumerate(plan):
             act()
             if progress is not None:
@@ -289,6 +303,13 @@ def _second_differences(times: np.ndarray) -> SecondDifferences:
     return SecondDifferences(first, np.full(len(first), min((0.04 / max(usual, 1e-3)) ** 3, 30.0)))
 
 
+def _chain(jacobian: np.ndarray, slope: np.ndarray, out: np.ndarray) -> None:
+    """out [T, L, 2, E] = jacobian [T, L, 2, 3] @ slope [L, 3, E], without a matrix product per landmark."""
+    np.multiply(jacobian[..., 0, None], slope[:, None, 0], out=out)
+    for k in (1, 2):
+        out += jacobian[..., k, None] * slope[:, None, k]
+
+
 def _bordered_solve(
     hessian: np.ndarray,
     gradient: np.ndarray,
@@ -301,31 +322,46 @@ def _bordered_solve(
     free_shared: np.ndarray,
     damping: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """-(H^-1) g for a block-banded H with a dense border; fixed unknowns get zero."""
+    """-(H^-1) g for per-frame blocks, coupled in time, with a dense border; fixed unknowns get zero.
+
+    Expression is eliminated frame by frame (its temporal coupling enters by its diagonal, exact in the limit of the
+    iteration); what remains is a band of six pose unknowns per frame, solved exactly, and the shared border.
+    """
     count, n = gradient.shape
+    own = np.zeros((count, n))
+    for k, factor in enumerate((1.0, 4.0, 1.0)):
+        np.add.at(own, second.first + k, factor * stiff)
     hessian = hessian * (free[:, :, None] & free[:, None, :])
     border = border * free[:, :, None] * free_shared
-    diagonal = np.arange(n)
-    hessian[:, diagonal, diagonal] = np.where(free, hessian[:, diagonal, diagonal] * (1 + damping) + 1e-9, 1.0)
+    d = np.arange(n)
+    hessian[:, d[6:], d[6:]] += own[:, 6:] * free[:, 6:]
+    hessian[:, d, d] = np.where(free, hessian[:, d, d] * (1 + damping) + 1e-9, 1.0)
+    right = np.concatenate([(gradient * free)[..., None], border], -1)
+    try:
+        inner = np.linalg.solve(hessian[:, 6:, 6:], np.concatenate([hessian[:, 6:, :6], right[:, 6:]], -1))
+        across = hessian[:, :6, 6:] @ inner
+        pose = _pose_band(hessian[:, :6, :6] - across[..., :6], right[:, :6] - across[..., 6:], stiff[:, :6], second)
+    except (LinAlgError, np.linalg.LinAlgError, ValueError) as error:
+        raise TrackingError(
+            "The landmarks do not determine a head", fix="Film the face in good light, turning slowly left and right"
+        ) from error
+    solved = np.concatenate([pose, inner[..., 6:] - inner[..., :6] @ pose], 1)
+    schur = corner - np.einsum("tnk,tnj->kj", border, solved[..., 1:], optimize=True)
+    schur = schur * np.outer(free_shared, free_shared)
+    schur[np.diag_indices_from(schur)] += np.where(free_shared, 1e-9, 1.0)
+    reduced = (corner_gradient - np.einsum("tnk,tn->k", border, solved[..., 0])) * free_shared
+    step_shared = -np.linalg.solve(schur, reduced)
+    return -(solved[..., 0] + solved[..., 1:] @ step_shared), step_shared
+
+
+def _pose_band(blocks: np.ndarray, right: np.ndarray, stiff: np.ndarray, second: SecondDifferences) -> np.ndarray:
+    """Solve [T] blocks of 6 coupled by second differences: right and result are [T, 6, R]."""
+    count, n = blocks.shape[:2]
+    d, i = np.arange(n), second.first
     band = np.zeros((2 * n + 1, count * n))
     for row in range(n):  # lower form: band[i - j, j] = H[i, j]
         for column in range(row + 1):
-            band[row - column, column::n] = hessian[:, row, column]
-    i = second.first
-    for k, (a, b, factor) in enumerate([(0, 0, 1.0), (1, 1, 4.0), (2, 2, 1.0), (0, 1, -2.0), (1, 2, -2.0), (0, 2, 1.0)]):
-        both = free[i + a] & free[i + b]
-        place = ((i + a)[:, None] * n + diagonal).reshape(-1)
-        np.add.at(band[(b - a) * n], place, (factor * stiff * both).reshape(-1))
-        del k
-    right = np.concatenate([(gradient * free)[..., None], border], -1).reshape(count * n, -1)
-    try:
-        solved = solveh_banded(band, right, lower=True, overwrite_ab=True, check_finite=False).reshape(count, n, -1)
-    except (LinAlgError, ValueError) as error:
-        raise TrackingError("The landmarks do not determine a head", fix="Film the face in good light, turning slowly left and right") from error
-    own, through = solved[..., 0], solved[..., 1:]
-    schur = corner - np.einsum("tnk,tnj->kj", border, through)
-    schur = schur * np.outer(free_shared, free_shared)
-    schur[np.diag_indices_from(schur)] += np.where(free_shared, 1e-9, 1.0)
-    reduced = (corner_gradient - np.einsum("tnk,tn->k", border, own)) * free_shared
-    step_shared = -np.linalg.solve(schur, reduced)
-    return -(own + through @ step_shared), step_shared
+            band[row - column, column::n] = blocks[:, row, column]
+    for a, b, factor in ((0, 0, 1.0), (1, 1, 4.0), (2, 2, 1.0), (0, 1, -2.0), (1, 2, -2.0), (0, 2, 1.0)):
+        np.add.at(band[(b - a) * n], ((i + a)[:, None] * n + d).reshape(-1), (factor * stiff).reshape(-1))
+    return solveh_banded(band, right.reshape(count * n, -1), lower=True, check_finite=False).reshape(count, n, -1)

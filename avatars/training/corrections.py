@@ -10,44 +10,34 @@ import numpy as np
 import torch
 
 from .. import geometry
-from ..data import Track
 from ..splats.model import Pose
 
-_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-_BLOCKS = 6
+_STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
+_BLOCKS = 10
 
 
-def features(expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray, scale: dict[str, np.ndarray]) -> np.ndarray:
-    """[T, D] from landmark-tracked expression [T, E], rotation [T, 3, 3] and translation [T, 3] m."""
-    turn = geometry.rotvec_from_matrix(torch.from_numpy(rotation @ scale["rotation_mean"].T)).numpy()
-    pose = np.concatenate([turn / 0.2, (translation - scale["translation_mean"]) / 0.03], 1).clip(-4, 4)
-    quadratic = np.stack([pose[:, i] * pose[:, j] for i in range(3) for j in range(i, 3)], 1)
-    return np.concatenate([pose, quadratic, 2.0 * (expression - scale["expression_mean"])], 1)
+def _pose_features(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    return np.concatenate([turn / 0.2, shift / 0.03], 1).clip(-4, 4)
 
 
-def targets(before: Pose, after: Pose, torso_mean: tuple[np.ndarray, np.ndarray], head_mean: np.ndarray) -> np.ndarray:
-    """[T, 12 + E]: head turn and shift, the torso's turn and shift from its mean, expression change."""
-
-    def turn(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
-        return geometry.rotvec_from_matrix(a @ b.transpose(-1, -2)).numpy()
-
-    return np.concatenate(
-        [
-            turn(after.rotation, before.rotation),
-            (after.translation - before.translation).numpy(),
-            turn(after.torso_rotation, torch.from_numpy(torso_mean[0])),
-            after.torso_translation.numpy() - torso_mean[1],
-            (after.expression - before.expression).numpy(),
-        ],
-        1,
+def features(pose: Pose, scale: dict[str, np.ndarray], *, torso: bool) -> np.ndarray:
+    """[T, D] with a leading one: head pose and its squares, expression, and the tracked torso where there is one."""
+    head = _pose_features(
+        _turn(pose.rotation, scale["rotation_mean"]), pose.translation.numpy() - scale["translation_mean"]
     )
+    squares = np.stack([head[:, i] * head[:, j] for i in range(3) for j in range(i, 3)], 1)
+    out = [np.ones((len(head), 1)), head, squares, 2.0 * (pose.expression.numpy() - scale["expression_mean"])]
+    if torso:
+        shift = pose.torso_translation.numpy() - scale["torso_translation_mean"]
+        out.append(_pose_features(_turn(pose.torso_rotation, scale["torso_rotation_mean"]), shift))
+    return np.concatenate(out, 1)
 
 
 def fit(before: Pose, after: Pose, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Learn the map on training rows.
 
     Args:
-        before: poses from landmarks (all rows of the track).
+        before: poses from landmarks and torso features (all rows of the track).
         after: the same poses after photometric refinement.
         rows: training rows.
 
@@ -63,47 +53,77 @@ def fit(before: Pose, after: Pose, rows: np.ndarray) -> dict[str, np.ndarray]:
         "torso_rotation_mean": _mean_rotation(y_pose.torso_rotation),
         "torso_translation_mean": y_pose.torso_translation.numpy().mean(0),
     }
-    x = features(x_pose.expression.numpy(), x_pose.rotation.numpy(), x_pose.translation.numpy(), scale)
-    mean = (scale["torso_rotation_mean"], scale["torso_translation_mean"])
-    y = targets(x_pose, y_pose, mean, scale["rotation_mean"])
-    x = np.concatenate([np.ones((len(x), 1)), x], 1)
-    size_e = y.shape[1] - 12
-    groups = [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12), slice(12, 12 + size_e)]
-    weight, gain = np.zeros((x.shape[1], y.shape[1])), np.zeros(len(groups))
-    for i, group in enumerate(groups):
-        weight[:, group], gain[i] = _best_ridge(x, y[:, group])
+    y = np.concatenate(
+        [
+            _turn(y_pose.rotation, x_pose.rotation.numpy()),
+            (y_pose.translation - x_pose.translation).numpy(),
+            _turn(y_pose.torso_rotation, x_pose.torso_rotation.numpy()),
+            (y_pose.torso_translation - x_pose.torso_translation).numpy(),
+            (y_pose.expression - x_pose.expression).numpy(),
+        ],
+        1,
+    )
+    groups = [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12), slice(12, y.shape[1])]
+    weight, explained = _grouped_ridge(features(x_pose, scale, torso=True), y, groups)
+    torso = np.concatenate(
+        [
+            _turn(y_pose.torso_rotation, scale["torso_rotation_mean"]),
+            y_pose.torso_translation.numpy() - scale["torso_translation_mean"],
+        ],
+        1,
+    )
+    torso_weight, torso_explained = _grouped_ridge(
+        features(x_pose, scale, torso=False), torso, [slice(0, 3), slice(3, 6)]
+    )
     return {k: v.astype(np.float32) for k, v in scale.items()} | {
         "weight": weight.astype(np.float32),
-        "explained": gain.astype(np.float32),
+        "torso_weight": torso_weight.astype(np.float32),
+        "explained": np.r_[explained, torso_explained].astype(np.float32),
     }
 
 
 def apply(arrays: dict[str, np.ndarray], pose: Pose, low: np.ndarray, high: np.ndarray) -> Pose:
-    """Landmark poses -> corrected poses; the torso is predicted, not corrected."""
+    """Landmark poses -> corrected poses."""
     if not arrays:
         return pose
-    x = features(pose.expression.numpy(), pose.rotation.numpy(), pose.translation.numpy(), arrays)
-    y = (np.concatenate([np.ones((len(x), 1)), x], 1) @ arrays["weight"]).astype(np.float32)
-    turn = geometry.matrix_from_rotvec(torch.from_numpy(y[:, :3]))
-    torso_turn = geometry.matrix_from_rotvec(torch.from_numpy(y[:, 6:9]))
-    expression = (pose.expression.numpy() + y[:, 12:]).clip(low, high)
+    y = (features(pose, arrays, torso=True) @ arrays["weight"]).astype(np.float32)
     return Pose(
-        torch.from_numpy(expression),
-        turn @ pose.rotation,
+        torch.from_numpy((pose.expression.numpy() + y[:, 12:]).clip(low, high).astype(np.float32)),
+        geometry.matrix_from_rotvec(torch.from_numpy(y[:, :3])) @ pose.rotation,
         pose.translation + torch.from_numpy(y[:, 3:6]),
-        torso_turn @ torch.from_numpy(arrays["torso_rotation_mean"]),
-        torch.from_numpy(arrays["torso_translation_mean"]) + torch.from_numpy(y[:, 9:12]),
+        geometry.matrix_from_rotvec(torch.from_numpy(y[:, 6:9])) @ pose.torso_rotation,
+        pose.torso_translation + torch.from_numpy(y[:, 9:12]),
     )
 
 
-def of_track(track: Track, low: np.ndarray, high: np.ndarray) -> Pose:
-    """A track's poses with its own corrections applied."""
-    return apply(track.corrections, Pose.of_track(track), low, high)
+def predict_torso(arrays: dict[str, np.ndarray], pose: Pose) -> Pose:
+    """The same heads with the torso that this person's head poses usually come with: for drivers that show none."""
+    y = (features(pose, arrays, torso=False) @ arrays["torso_weight"]).astype(np.float32)
+    return Pose(
+        pose.expression,
+        pose.rotation,
+        pose.translation,
+        geometry.matrix_from_rotvec(torch.from_numpy(y[:, :3])) @ torch.from_numpy(arrays["torso_rotation_mean"]),
+        torch.from_numpy(arrays["torso_translation_mean"] + y[:, 3:6]),
+    )
+
+
+def _turn(rotation: torch.Tensor, reference: np.ndarray) -> np.ndarray:
+    """[T, 3] rotation vectors from a reference [3, 3] or [T, 3, 3] to rotations [T, 3, 3]."""
+    return geometry.rotvec_from_matrix(rotation @ torch.from_numpy(reference).transpose(-1, -2)).numpy()
 
 
 def _mean_rotation(rotation: torch.Tensor) -> np.ndarray:
     u, _, vt = np.linalg.svd(rotation.numpy().astype(float).mean(0))
     return (u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt).astype(np.float32)
+
+
+def _grouped_ridge(x: np.ndarray, y: np.ndarray, groups: list[slice]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [D, n], and for each group the share of variance explained on held-out blocks (0: switched off)."""
+    weight, explained = np.zeros((x.shape[1], y.shape[1])), np.zeros(len(groups))
+    for i, group in enumerate(groups):
+        weight[:, group], explained[i] = _best_ridge(x, y[:, group])
+    return weight, explained
 
 
 def _best_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:

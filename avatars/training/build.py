@@ -1,0 +1,255 @@
+"""The whole road: video -> clip -> track -> training -> figures -> avatar, each stage kept and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__, files
+from ..capture.clip import capture
+from ..data import Clip, Track
+from ..errors import InputError
+from ..heads.head import Head
+from ..splats.avatar import Avatar, Subject
+from ..splats.model import Pose
+from ..tracking.track import load_track, save_track, track
+from . import corrections
+from .evaluate import Evaluation, evaluate
+from .finish import finish
+from .frames import split
+from .loop import Progress, Trainer
+from .presets import Preset
+
+TESTS = ("tail", "fifth", "none")
+
+
+class Listener:
+    """What a stage tells the outside; the command line draws bars, tests ignore it."""
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """A stage begins."""
+
+    def progress(self, share: float, news: str = "") -> None:
+        """Share of the present stage that is done, and a line of news."""
+
+    def training(self, progress: Progress) -> None:
+        """Training moved on."""
+
+
+@dataclass
+class Run:
+    """Where a build keeps its stages, beside the avatar: `alice.run/` for `alice.avatar`."""
+
+    directory: Path
+
+    @staticmethod
+    def of(avatar: Path) -> Run:
+        """The run directory of an avatar path."""
+        return Run(avatar.with_suffix(".run"))
+
+    @property
+    def clip(self) -> Path:
+        """Captured clip."""
+        return self.directory / "clip"
+
+    @property
+    def track(self) -> Path:
+        """Landmark track."""
+        return self.directory / "track.safetensors"
+
+
+def build(
+    video: Path,
+    out: Path,
+    head: Head,
+    preset: Preset,
+    *,
+    name: str = "",
+    consent: str = "",
+    test: str = "tail",
+    subject: str | None = None,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> tuple[Avatar, Evaluation | None]:
+    """Build an avatar from a video and write it.
+
+    Args:
+        video: a file that `capture` reads.
+        out: the `.avatar` directory to write.
+        head: a head with its identity basis.
+        preset: how much work to do.
+        name: of the person; the video's stem if empty.
+        consent: a sentence that the person agreed to, kept in the file.
+        test: 'tail', 'fifth' or 'none': which frames are held out for the figures.
+        subject: which face, where there are several (see `capture`).
+        overwrite: replace an avatar of that name.
+
+    Raises:
+        AvatarError: bad input at any stage; nothing is written under `out` then.
+    """
+    if test not in TESTS:
+        raise InputError(f"No such test split '{test}'", fix=f"Choose one of {', '.join(TESTS)}")
+    listener = listener or Listener()
+    out = Path(out)
+    files.require_new(out, overwrite)
+    files.require_writable(out, 200 << 20)
+    run = Run.of(out)
+    timings: dict[str, float] = {}
+
+    started = time.monotonic()
+    listener.stage("capture", str(video))
+    clip = capture(Path(video), run.clip, size=preset.size, subject=subject, progress=listener.progress)
+    timings["capture"] = time.monotonic() - started
+
+    started = time.monotonic()
+    listener.stage("track", f"{int(clip.used.sum())} frames")
+    tracked = _track(clip, head, run, listener)
+    timings["track"] = time.monotonic() - started
+
+    thinned = thin(tracked, preset.frames)
+    train_rows, test_rows = split(thinned.times, test)
+    listener.stage("train", f"{len(train_rows)} frames, {preset.splats} splats, {preset.iterations} iterations")
+    trainer = Trainer(head.shape(tracked.identity), clip, thinned, train_rows, preset)
+    trainer.run(run.directory / _training_name(preset, test), listener.training)
+    timings["train"] = trainer.seconds
+
+    started = time.monotonic()
+    listener.stage("evaluate", f"{len(test_rows)} held-out frames")
+    avatar, result = conclude(trainer, clip, thinned, train_rows, test_rows, listener.progress)
+    timings["evaluate"] = time.monotonic() - started
+    avatar.manifest = manifest(name or Path(video).stem, consent, clip, tracked, preset, test, timings, result)
+    from .report import report  # pictures are drawn only when a build got this far
+
+    listener.stage("report")
+    page = report(avatar, clip, thinned, trainer, result, timings)
+    avatar.save(out, overwrite=overwrite, extras={"report.html": page.encode()})
+    return avatar, result
+
+
+def _track(clip: Clip, head: Head, run: Run, listener: Listener) -> Track:
+    """The clip's track, from disk if it was made with this head from this clip."""
+    stamp = {"clip": clip.source.get("sha256", ""), "head": head.sha256, "frames": len(clip.times)}
+    marker = run.directory / "track.json"
+    if run.track.exists() and marker.exists() and files.read_json(marker) == stamp:
+        return load_track(run.track)
+    tracked = track(clip, head, listener.progress)
+    save_track(tracked, run.track)
+    files.write_json(marker, stamp)
+    return tracked
+
+
+def _training_name(preset: Preset, test: str) -> str:
+    digest = hashlib.sha256(json.dumps([preset.to_json(), test], sort_keys=True).encode()).hexdigest()[:10]
+    return f"training-{digest}"
+
+
+def thin(tracked: Track, most: int) -> Track:
+    """At most `most` rows: farthest-point choice over expression and pose, so that rare openings stay.
+
+    The order in time is kept; a shorter track is returned as it is.
+    """
+    count = len(tracked.frame)
+    if count <= most:
+        return tracked
+    state = np.concatenate([tracked.expression * 2, tracked.rotation * 4, tracked.translation * 10], 1)
+    distance = np.linalg.norm(state - np.median(state, 0), axis=1)
+    chosen = [int(distance.argmin())]
+    nearest = np.linalg.norm(state - state[chosen[0]], axis=1)
+    # Half by coverage, half evenly in time: coverage alone would train on outliers.
+    while len(chosen) < most // 2:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(state - state[chosen[-1]], axis=1))
+    even = np.linspace(0, count - 1, most - len(chosen)).astype(int)
+    return rows_of(tracked, np.unique(np.r_[chosen, even]))
+
+
+def rows_of(tracked: Track, rows: np.ndarray) -> Track:
+    """Some rows of a track."""
+    names = ("frame", "times", "expression", "rotation", "translation", "torso_rotation", "torso_translation", "confidence")
+    return replace(tracked, **{name: getattr(tracked, name)[rows] for name in names})
+
+
+def conclude(
+    trainer: Trainer,
+    clip: Clip,
+    tracked: Track,
+    train_rows: np.ndarray,
+    test_rows: np.ndarray,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[Avatar, Evaluation | None]:
+    """From a finished training to an avatar with its corrections, subject statistics and figures."""
+    head = trainer.head
+    learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows)
+    corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
+    finish(trainer.model, trainer.poses, trainer.camera, train_rows)
+    result = None
+    if len(test_rows):
+        result = evaluate(
+            trainer.model, trainer.store, trainer.camera, trainer.poses, corrected, train_rows, test_rows, progress
+        )
+    final = with_poses(tracked, trainer.poses.pose, learned, trainer)
+    avatar = Avatar(
+        head=head,
+        splats=trainer.model.splats(trainer.seeded),
+        network=trainer.model.network,
+        track=final,
+        subject=Subject.of_track(rows_of(final, train_rows)),
+        plate=clip.plate,
+    )
+    return avatar, result
+
+
+def with_poses(tracked: Track, pose: Pose, learned: dict[str, np.ndarray], trainer: Trainer) -> Track:
+    """The track with refined poses, at the training's resolution."""
+    from .. import geometry
+
+    return replace(
+        tracked,
+        camera=trainer.camera,
+        expression=pose.expression.numpy().copy(),
+        rotation=geometry.rotvec_from_matrix(pose.rotation).numpy(),
+        translation=pose.translation.numpy().copy(),
+        torso_rotation=geometry.rotvec_from_matrix(pose.torso_rotation).numpy(),
+        torso_translation=pose.torso_translation.numpy().copy(),
+        corrections=learned,
+    )
+
+
+def manifest(
+    name: str,
+    consent: str,
+    clip: Clip,
+    tracked: Track,
+    preset: Preset,
+    test: str,
+    timings: dict[str, float],
+    result: Evaluation | None,
+) -> dict[str, Any]:
+    """Provenance and figures, as plain values."""
+    versions = {p: metadata.version(p) for p in ("torch", "numpy", "mediapipe", "anny")}
+    return {
+        "name": name,
+        "consent": consent or "not stated",
+        "provenance": {
+            "source": {k: clip.source[k] for k in ("name", "sha256") if k in clip.source},
+            "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "program": f"avatars {__version__}",
+            "versions": versions | {"python": platform.python_version()},
+            "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+        },
+        "preset": preset.to_json(),
+        "test": test,
+        "seconds": {k: round(v, 2) for k, v in timings.items()},
+        "figures": result.to_json() if result else {},
+    }
