@@ -17,6 +17,13 @@ _MOVED = 10
 """Of 255: a background pixel whose typical deviation from its median is larger shows something that moves."""
 _MOVING = 0.08
 """Share of such pixels above which the camera is not standing still."""
+_EDGE = 8.0
+"""Grey levels per px from which a background pixel shows texture."""
+_OFTEN = 0.8
+"""Quantile over time at which edges are looked at: a sharp one beside a pixel reaches it in few frames only."""
+_SHAKE = 0.5
+"""px at 512: displacement of textured pixels above which the camera moves (measured: 0.1 on a tripod, 0.9 for
+a tremble of 1 px)."""
 _LEAST = 0.03
 """Share of the picture that must ever be background for there to be a plate."""
 
@@ -74,24 +81,44 @@ def _clear_of(mask: np.ndarray, threshold: int, margin: float) -> np.ndarray:
 
 
 def _plate_of(pictures: np.ndarray, background: np.ndarray) -> Plate | None:
-    image, seen = masked_median(pictures, background)
+    image, seen = masked_quantile(pictures, background)
     if seen.mean() < _LEAST:
         return None
-    coarse = (slice(None), slice(None, None, 2), slice(None, None, 2))
-    deviation = np.abs(pictures[coarse].astype(np.int16) - image[coarse[1:]]).max(-1).astype(np.uint8)
-    typical, enough = masked_median(deviation[..., None], background[coarse])
-    if (typical[enough] > _MOVED).mean() > _MOVING:
+    if _moves(pictures, background, image):
         return None
     filled = fill(image.astype(np.float32), seen.astype(np.float32))
     return Plate(np.where(seen[..., None], image, np.clip(filled + 0.5, 0, 255).astype(np.uint8)), seen)
 
 
-def masked_median(values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(lower median over the valid samples [H, W, C] uint8, enough of them [H, W] bool) of [T, H, W, C] uint8."""
+def _moves(pictures: np.ndarray, background: np.ndarray, image: np.ndarray) -> bool:
+    """Whether the background changes: as a whole, or at its edges by more than a steady camera's would.
+
+    A pixel on an edge that is displaced by d px deviates by d times its gradient.
+    """
+    coarse = (slice(None), slice(None, None, 2), slice(None, None, 2))
+    deviation = np.abs(pictures[coarse].astype(np.int16) - image[coarse[1:]]).max(-1).astype(np.uint8)
+    typical, enough = masked_quantile(deviation[..., None], background[coarse])
+    often = masked_quantile(deviation[..., None], background[coarse], _OFTEN)[0][..., 0].astype(np.float32)
+    if not enough.any() or (typical[enough] > _MOVED).mean() > _MOVING:
+        return True
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    slope = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))[::2, ::2] / 8
+    # Away from pixels that were never background, whose colours mean nothing.
+    solid = cv2.erode(enough.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    edges, flat = solid & (slope > _EDGE), solid & (slope < _EDGE / 4)
+    if edges.sum() < 0.002 * enough.size:
+        return False
+    noise = float(np.median(often[flat])) if flat.any() else 0.0
+    shake = float(np.median(np.maximum(often[edges] - noise, 0) / slope[edges]))
+    return shake > _SHAKE * max(image.shape[:2]) / 512
+
+
+def masked_quantile(values: np.ndarray, valid: np.ndarray, q: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """(lower quantile over the valid samples [H, W, C] uint8, enough of them [H, W] bool) of [T, H, W, C] uint8."""
     seen = valid.sum(0)
-    # Samples that do not count become 255 and sort behind the others, among which the median then lies.
+    # Samples that do not count become 255 and sort behind the others, among which the quantile then lies.
     ordered = np.sort(np.where(valid[..., None], values, np.uint8(255)), axis=0)
-    middle = np.maximum(seen - 1, 0) // 2
+    middle = (np.maximum(seen - 1, 0) * q).astype(int)
     return np.take_along_axis(ordered, middle[None, ..., None], 0)[0], seen >= min(_SEEN, len(values))
 
 
