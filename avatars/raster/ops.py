@@ -20,6 +20,13 @@ from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
 from . import checks, native, reference
+from .native import pointer
+from .optimize import adam_, adam_outer_
+from .threads import native_thread_count, native_threads
+
+__all__ = [
+    "Rendered", "adam_", "adam_outer_", "combine_bases", "native_threads", "photometric_loss", "rasterize", "render_bound", "ssim",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,6 @@ class BindingLike(Protocol):
     extent: np.ndarray
     use_start: np.ndarray
     use: np.ndarray
-
-
-def _threads() -> int:
-    return torch.get_num_threads()
-
-
-def _pointer(value: Tensor | None) -> int | None:
-    return None if value is None else value.data_ptr()
 
 
 def _outputs(like: Tensor, batch: int, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,8 +107,8 @@ class _Rasterize(torch.autograd.Function):
         inputs = (means, quats, scales, opacities, colors)
         native.check(
             native.library().av_rasterize_forward(
-                frame.handle, _threads(), batch, count, width, height, *map(_pointer, inputs), _pointer(intrinsics),
-                _pointer(camera), _pointer(background), kind, _pointer(color), _pointer(alpha), _pointer(depth),
+                frame.handle, native_thread_count(), batch, count, width, height, *map(pointer, inputs), pointer(intrinsics),
+                pointer(camera), pointer(background), kind, pointer(color), pointer(alpha), pointer(depth),
             )
         )  # fmt: skip
         ctx.save_for_backward(*inputs, intrinsics, camera, color, alpha, depth)
@@ -125,9 +124,9 @@ class _Rasterize(torch.autograd.Function):
         cameras = _camera_gradients(ctx.needs_input_grad[10:12], intrinsics, camera)
         native.check(
             native.library().av_rasterize_backward(
-                ctx.frame.handle, _threads(), len(alpha), *map(_pointer, inputs), _pointer(color), _pointer(alpha),
-                _pointer(depth), _pointer(g_color), _pointer(g_alpha), _pointer(g_depth), *map(_pointer, out),
-                *map(_pointer, cameras),
+                ctx.frame.handle, native_thread_count(), len(alpha), *map(pointer, inputs), pointer(color), pointer(alpha),
+                pointer(depth), pointer(g_color), pointer(g_alpha), pointer(g_depth), *map(pointer, out),
+                *map(pointer, cameras),
             )
         )  # fmt: skip
         behind = _background_gradient(ctx.needs_input_grad[4], ctx.kind, g_color, alpha)
@@ -212,9 +211,9 @@ class _RenderBound(torch.autograd.Function):
         image, alpha, depth = _outputs(vertices, batch, width, height)
         native.check(
             native.library().av_bound_forward(
-                frame.handle, _threads(), batch, len(params[0]), vertices.shape[1], width, height, mesh,
-                native.Params(*map(_pointer, params)), _pointer(vertices), _pointer(intrinsics), _pointer(camera),
-                _pointer(background), kind, _pointer(image), _pointer(alpha), _pointer(depth),
+                frame.handle, native_thread_count(), batch, len(params[0]), vertices.shape[1], width, height, mesh,
+                native.Params(*map(pointer, params)), pointer(vertices), pointer(intrinsics), pointer(camera),
+                pointer(background), kind, pointer(image), pointer(alpha), pointer(depth),
             )
         )  # fmt: skip
         ctx.save_for_backward(vertices, *params, intrinsics, camera, image, alpha, depth)
@@ -230,9 +229,9 @@ class _RenderBound(torch.autograd.Function):
         cameras = _camera_gradients(ctx.needs_input_grad[13:15], intrinsics, camera)
         native.check(
             native.library().av_bound_backward(
-                ctx.frame.handle, _threads(), len(vertices), len(params[0]), _mesh(ctx.binding),
-                native.Params(*map(_pointer, params)), _pointer(image), _pointer(alpha), _pointer(depth),
-                _pointer(g_color), _pointer(g_alpha), _pointer(g_depth), native.Grads(*map(_pointer, (*out, *cameras))),
+                ctx.frame.handle, native_thread_count(), len(vertices), len(params[0]), _mesh(ctx.binding),
+                native.Params(*map(pointer, params)), pointer(image), pointer(alpha), pointer(depth),
+                pointer(g_color), pointer(g_alpha), pointer(g_depth), native.Grads(*map(pointer, (*out, *cameras))),
             )
         )  # fmt: skip
         behind = _background_gradient(ctx.needs_input_grad[5], ctx.kind, g_color, alpha)
@@ -295,7 +294,9 @@ class _Combine(torch.autograd.Function):
     def forward(ctx, bases, weights):
         count, _, k = bases.shape
         delta = bases.new_empty(len(weights), count, 9)
-        native.library().av_combine(_threads(), len(weights), 9 * count, k, *map(_pointer, (bases, weights, delta)))
+        native.library().av_combine(
+            native_thread_count(), len(weights), 9 * count, k, *map(pointer, (bases, weights, delta))
+        )
         ctx.save_for_backward(bases, weights)
         return delta
 
@@ -309,7 +310,7 @@ class _Combine(torch.autograd.Function):
         rows = 9 * len(bases)
         native.check(
             native.library().av_combine_backward(
-                _threads(), len(weights), rows, bases.shape[2], *map(_pointer, tensors)
+                native_thread_count(), len(weights), rows, bases.shape[2], *map(pointer, tensors)
             )
         )
         return g_bases, g_weights
@@ -330,15 +331,15 @@ def _loss(
     out = (ctypes.c_double * 2)()
     native.check(
         native.library().av_loss(
-            _threads(),
+            native_thread_count(),
             batch,
             height,
             width,
-            _pointer(image),
-            _pointer(target),
-            _pointer(weight),
+            pointer(image),
+            pointer(target),
+            pointer(weight),
             ssim_weight,
-            _pointer(grad),
+            pointer(grad),
             out,
         )
     )
@@ -393,55 +394,3 @@ def ssim(image: Tensor, target: Tensor) -> Tensor:
     """Mean SSIM of images [B, 3, H, W] in [0, 1], as in `photometric_loss`; a metric, without gradients."""
     image, target = _images(image.detach(), target.detach())
     return image.new_tensor(1 - _loss(image, target, None, 1.0, None)[1])
-
-
-def _in_place(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if not value.is_contiguous():
-        raise InputError(f"{name} is changed in place and must be contiguous")
-    return checks.float32_cpu(name, value.detach(), shape)
-
-
-def adam_(
-    param: Tensor, grad: Tensor, m: Tensor, v: Tensor, lr: Tensor, step: int,
-    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
-) -> None:  # fmt: skip
-    """One step of Adam (Kingma & Ba 2015) in place, with a rate per column.
-
-    Args:
-        param, grad, m, v: [N, C].
-        lr: [C].
-        step: 1 for the first.
-    """
-    n, c = param.shape
-    tensors = [_in_place(k, x, (n, c)) for k, x in (("param", param), ("m", m), ("v", v))]
-    param, m, v = tensors
-    grad, lr = checks.float32_cpu("grad", grad, (n, c)), checks.float32_cpu("lr", lr, (c,))
-    if step < 1:
-        raise InputError("Adam's first step is number 1")
-    if n:
-        pointers = map(_pointer, (param, grad, m, v, lr))
-        native.check(native.library().av_adam(_threads(), n, c, *pointers, step, beta1, beta2, eps))
-
-
-def adam_outer_(
-    bases: Tensor, m: Tensor, v: Tensor, grad_delta: Tensor, weights: Tensor, lr: Tensor, step: int,
-    beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
-) -> None:  # fmt: skip
-    """One step of Adam in place for the gradient grad_delta[n, j] * weights[k], which is never stored.
-
-    Args:
-        bases, m, v: [N, 9, K].
-        grad_delta: [N, 9]; weights: [K]; lr: [9], a rate per row.
-        step: 1 for the first.
-    """
-    n, _, k = bases.shape
-    bases, m, v = (_in_place(name, x, (n, 9, k)) for name, x in (("bases", bases), ("m", m), ("v", v)))
-    grad_delta, weights = (
-        checks.float32_cpu("grad_delta", grad_delta, (n, 9)),
-        checks.float32_cpu("weights", weights, (k,)),
-    )
-    lr = checks.float32_cpu("lr", lr, (9,))
-    if step < 1:
-        raise InputError("Adam's first step is number 1")
-    pointers = map(_pointer, (bases, m, v, grad_delta, weights, lr))
-    native.check(native.library().av_adam_outer(_threads(), 9 * n, k, *pointers, step, beta1, beta2, eps))

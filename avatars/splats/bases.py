@@ -16,13 +16,15 @@ from .. import geometry
 HIDDEN = 64
 _EXPRESSION_GAIN = 2.0
 _POSE_MARGIN = 1.3
+_EXPRESSION_MARGIN = 0.05
 
 
 @dataclass
 class StateScale:
-    """How poses become network inputs: centred and divided by what the footage showed, then limited to it.
+    """How a state becomes network inputs: pose centred and divided by what the footage showed, all limited to it.
 
-    Poses outside the footage (another driver, a far turn) would otherwise run the network where it was never taught.
+    Beyond the footage (another driver, a far turn, a wider mouth) the network was never taught: there the mesh goes on
+    moving the splats, and what the bases add stays as it was at the edge.
     """
 
     rotation_mean: np.ndarray
@@ -33,6 +35,10 @@ class StateScale:
     """[3, 3] mean torso_from_head rotation."""
     spread: np.ndarray
     """[9] standard deviations of head rotation (3), translation (3) and neck rotation (3)."""
+    low: np.ndarray
+    """[E] least expression that the footage showed."""
+    high: np.ndarray
+    """[E] most."""
 
     def tensors(self) -> dict[str, np.ndarray]:
         """For the avatar file."""
@@ -44,8 +50,8 @@ class StateScale:
         return StateScale(**{k: tensors[f"state.{k}"] for k in StateScale.__dataclass_fields__})
 
     @staticmethod
-    def fit(rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> StateScale:
-        """Statistics over T frames of rotations [T, 3, 3] and translations [T, 3]."""
+    def fit(expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> StateScale:
+        """Statistics over T frames of expressions [T, E], rotations [T, 3, 3] and translations [T, 3]."""
         neck = torso_rotation.transpose(1, 2) @ rotation
         mean, neck_mean = _mean_rotation(rotation), _mean_rotation(neck)
         values = torch.cat(
@@ -58,7 +64,10 @@ class StateScale:
         )
         floor = torch.tensor([0.03] * 3 + [0.005] * 3 + [0.03] * 3)
         spread = torch.maximum(values.std(0, correction=0), floor)
-        return StateScale(mean.numpy(), translation.mean(0).numpy(), neck_mean.numpy(), spread.numpy())
+        low, high = expression.amin(0) - _EXPRESSION_MARGIN, expression.amax(0) + _EXPRESSION_MARGIN
+        return StateScale(
+            mean.numpy(), translation.mean(0).numpy(), neck_mean.numpy(), spread.numpy(), low.numpy(), high.numpy()
+        )
 
 
 def _mean_rotation(rotation: Tensor) -> Tensor:
@@ -91,6 +100,8 @@ class BasisNetwork(torch.nn.Module):
         self._rotation = torch.from_numpy(np.array(scale.rotation_mean, np.float32))
         self._neck = torch.from_numpy(np.array(scale.neck_mean, np.float32))
         self._translation = torch.from_numpy(np.array(scale.translation_mean, np.float32))
+        self._low = torch.from_numpy(np.array(scale.low, np.float32))
+        self._high = torch.from_numpy(np.array(scale.high, np.float32))
         self._inverse = 1.0 / torch.from_numpy(np.array(scale.spread, np.float32))
 
     def state(self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> Tensor:
@@ -106,7 +117,8 @@ class BasisNetwork(torch.nn.Module):
         )
         # A soft limit at three deviations: linear inside, flat far outside, differentiable everywhere.
         limit = 3.0 * _POSE_MARGIN
-        return torch.cat([expression * _EXPRESSION_GAIN, limit * torch.tanh(pose * self._inverse / limit)], 1)
+        seen = torch.minimum(torch.maximum(expression, self._low), self._high)
+        return torch.cat([seen * _EXPRESSION_GAIN, limit * torch.tanh(pose * self._inverse / limit)], 1)
 
     def forward(self, state: Tensor) -> Tensor:
         """[B, E + 9] -> [B, K]."""

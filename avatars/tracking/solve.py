@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import LinAlgError, solveh_banded
 from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
 
 from ..errors import TrackingError
 from .camera import FOCAL_PRIOR, project, projection_jacobian, similarity
@@ -78,6 +79,8 @@ class Solver:
         priors: Priors | None = None,
     ) -> None:
         self.model, self.priors = model, priors or Priors()
+        if not np.isfinite(landmarks).all():
+            raise TrackingError("Landmarks are missing in a frame that is used", fix="Capture the video again")
         self.landmarks = landmarks.astype(float)
         self.scale = max(size) / 512.0
         self.center = np.array(size, float) / 2
@@ -262,7 +265,8 @@ class Solver:
         plan += ([self.fit_offsets] + [self.step] * 2) * 3
         plan += [self.step]
         for i, act in enumerate(plan):
-            act()
+            with threadpool_limits(1):  # many small matrices: more threads wait for each other, ten times slower when busy
+                act()
             if progress is not None:
                 progress((i + 1) / len(plan), f"landmark error {np.median(self.errors()[:, self.model.valid]):.2f} px")
         return self.state

@@ -27,6 +27,7 @@ def save(directory: Path, trainer: Trainer) -> None:
         "iteration": str(trainer.iteration),
         "seconds": repr(trainer.seconds),
         "bad": str(trainer.bad),
+        "smooth": repr(trainer.smooth),
         "preset": json.dumps(trainer.preset.to_json(), sort_keys=True),
     }
     files.save_tensors(directory / NAME, tensors, words)
@@ -54,7 +55,7 @@ def restore(directory: Path, trainer: Trainer) -> bool:
         trainer.poses.restore(tensors)
         trainer.history = [(int(i), float(v)) for i, v in tensors["history"]]
         trainer.iteration, trainer.bad = int(words["iteration"]), int(words["bad"])
-        trainer.seconds = float(words["seconds"])
+        trainer.seconds, trainer.smooth = float(words["seconds"]), float(words["smooth"])
     except (KeyError, RuntimeError, ValueError) as error:
         raise FileFormatError(f"The checkpoint does not fit this run: {error}", where=path, fix="Delete it to start afresh") from error
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from ..data import Camera
 from ..raster import ops
@@ -13,7 +12,7 @@ from ..splats.model import AvatarModel, camera_tensors
 from .frames import FrameStore
 from .poses import PoseTable
 
-_PLAN = ((1, 30, 3.0), (0, 15, 1.0))
+_PLAN = ((1, 60, 3.0), (0, 20, 1.0))
 """(resolution level, steps, rate at the start); the rate falls tenfold within each entry."""
 
 
@@ -37,22 +36,26 @@ def fit_poses(
     try:
         poses.reset_moments(rows)
         for i, row in enumerate(rows):
-            for level, steps, start in _PLAN:
-                size = store.sizes[level]
-                at = camera.resized(*size)
-                intrinsics, view = camera_tensors(at)
-                frame = store.get(int(row), level)
-                for step in range(steps):
-                    pose, leaf = poses.leaf(int(row))
-                    drawn = model.draw(
-                        model.vertices(pose), model.delta(model.weights(pose)), intrinsics, view, *size, frame.background
-                    )
-                    ops.photometric_loss(drawn.color, frame.image, frame.weight, ssim).backward()
-                    poses.step(int(row), leaf, start * 0.1 ** (step / steps))
+            _fit_row(model, store, camera, poses, int(row), ssim)
             if progress is not None:
                 progress((i + 1) / len(rows))
     finally:
         model.parameters = previous
         for p in model.network.parameters():
             p.requires_grad_(True)
-    torch.clear_autocast_cache()
+
+
+def _fit_row(model: AvatarModel, store: FrameStore, camera: Camera, poses: PoseTable, row: int, ssim: float) -> None:
+    for level, steps, start in _PLAN:
+        width, height = store.sizes[level]
+        intrinsics, view = camera_tensors(camera.resized(width, height))
+        frame = store.get(row, level)
+        for step in range(steps):
+            with ops.native_threads():
+                pose, leaf = poses.leaf(row)
+                drawn = model.draw(
+                    model.vertices(pose), model.delta(model.weights(pose)), intrinsics, view, width, height,
+                    frame.background,
+                )  # fmt: skip
+                ops.photometric_loss(drawn.color, frame.image, frame.weight, ssim).backward()
+                poses.step(row, leaf, start * 0.1 ** (step / steps))

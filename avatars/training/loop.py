@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Camera, Clip, Splats, Track
+from ..data import Clip, Splats, Track
 from ..errors import TrainingError
 from ..heads.head import Head
 from ..raster import ops
@@ -72,12 +72,15 @@ class Trainer:
         for value in self.model.parameters.values():
             value.requires_grad_()
         self.optimizer = Optimizer(self.model)
+        self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
+        self.views = [camera_tensors(camera) for camera in self.cameras]
         self.iteration, self.seconds, self.bad = 0, 0.0, 0
+        self.smooth = float("nan")
         self.history: list[tuple[int, float]] = []
 
     def _network(self, track: Track) -> BasisNetwork:
         pose = self.poses.pose[torch.from_numpy(self.rows)]
-        scale = StateScale.fit(pose.rotation, pose.translation, pose.torso_rotation)
+        scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
         return BasisNetwork(track.expression.shape[1], self.preset.bases, scale)
 
     def _seed(self, head: Head, track: Track) -> Splats:
@@ -113,7 +116,7 @@ class Trainer:
             delta = self.model.delta(weights)
             assert delta is not None
             delta.retain_grad()
-        loss = self._loss(pose, delta, frame, self._camera(level))
+        loss = self._loss(pose, delta, frame, level)
         value = float(loss.detach())
         if not np.isfinite(value):
             return self._skip(row)
@@ -133,19 +136,16 @@ class Trainer:
         order = np.random.default_rng([self.preset.seed, 1, epoch]).permutation(len(self.rows))
         return int(self.rows[order[place]])
 
-    def _camera(self, level: int) -> Camera:
-        return self.camera.resized(*self.store.sizes[level])
-
     def _weights(self, pose: Pose, rng: np.random.Generator) -> Tensor:
         network = self.model.network
         state = network.state(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
         noise = torch.from_numpy(rng.normal(size=state.shape).astype(np.float32)) * (2 * self.preset.noise)
         return network(state + noise)
 
-    def _loss(self, pose: Pose, delta: Tensor | None, frame: Supervision, camera: Camera) -> Tensor:
-        intrinsics, view = camera_tensors(camera)
+    def _loss(self, pose: Pose, delta: Tensor | None, frame: Supervision, level: int) -> Tensor:
+        (intrinsics, view), (width, height) = self.views[level], self.store.sizes[level]
         drawn = self.model.draw(
-            self.model.vertices(pose), delta, intrinsics, view, camera.width, camera.height, frame.background
+            self.model.vertices(pose), delta, intrinsics, view, width, height, frame.background
         )
         loss = ops.photometric_loss(drawn.color, frame.image, frame.weight, self.preset.ssim)
         if self.preset.alpha > 0:
@@ -170,19 +170,19 @@ class Trainer:
         checkpoint.restore(directory, self)
         started = saved = time.monotonic()
         before, first = self.seconds, self.iteration
-        smooth = float("nan")
         try:
             while self.iteration < self.preset.iterations:
-                value = self.step()
+                with ops.native_threads():
+                    value = self.step()
                 if np.isfinite(value):
-                    smooth = value if not np.isfinite(smooth) else 0.98 * smooth + 0.02 * value
+                    self.smooth = value if not np.isfinite(self.smooth) else 0.98 * self.smooth + 0.02 * value
                 now = time.monotonic()
                 self.seconds = before + now - started
                 if self.iteration % 50 == 0:
-                    self.history.append((self.iteration, smooth))
+                    self.history.append((self.iteration, self.smooth))
                     if watch is not None:
                         rate = (self.iteration - first) / max(now - started, 1e-6)
-                        watch(Progress(self.iteration, self.preset.iterations, smooth, rate, self.seconds))
+                        watch(Progress(self.iteration, self.preset.iterations, self.smooth, rate, self.seconds))
                 if now - saved > _SAVE_SECONDS:
                     checkpoint.save(directory, self)
                     saved = time.monotonic()

@@ -20,7 +20,10 @@ RATES = {
 BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
 NETWORK_RATE = 1e-3
 PLATE_RATE = 4e-3
-_BETA1, _BETA2, _EPS = 0.9, 0.99, 1e-12
+_BETA1, _BETA2 = 0.9, 0.99
+_EPS = 3e-8
+"""Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
+that shine through at a rim of one frame wander at full speed, and speckle the first side view."""
 _MAX_LOG_SCALE, _MAX_LOG_ASPECT = float(np.log(8.0)), 2.3
 
 
