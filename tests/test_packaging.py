@@ -21,30 +21,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if names.returncode:
         pytest.skip("not a git checkout")
+    folders = ("avatars", "configs", "cuda")
     for name in names.stdout.decode().split("\0"):
-        path = ROOT / name
-        if (
-            name
-            and path.is_file()
-            and name.split("/")[0] in ("avatars", "configs", "cuda")
-            or "/" not in name
-            and path.is_file()
-        ):
+        if (ROOT / name).is_file() and ("/" not in name or name.split("/")[0] in folders):
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--no-deps",
-        "--no-build-isolation",
-        "-q",
-        "-w",
-        str(out),
-        str(source),
-    ]
+            target.write_bytes((ROOT / name).read_bytes())
+    options = ["--no-deps", "--no-build-isolation", "-q", "-w", str(out)]
+    command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     (built,) = out.glob("*.whl")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import native
+from .threads import thread_count
 
 NEAR = 0.01
 """m; a triangle with a corner nearer than this is not drawn."""
@@ -36,8 +37,6 @@ def rasterize_mesh(points: np.ndarray, faces: np.ndarray, width: int, height: in
     Raises:
         InputError: empty picture, wrong shapes, or an index out of range.
     """
-    import torch
-
     points, faces = np.ascontiguousarray(points, np.float32), np.ascontiguousarray(faces, np.int32)
     if width <= 0 or height <= 0:
         raise InputError(f"The picture is empty: {width} x {height}")
@@ -50,7 +49,7 @@ def rasterize_mesh(points: np.ndarray, faces: np.ndarray, width: int, height: in
     depth = np.empty((height, width), np.float32)
     native.check(
         native.library().av_mesh(
-            torch.get_num_threads(), len(points), len(faces), width, height, points.ctypes.data, faces.ctypes.data,
+            thread_count(), len(points), len(faces), width, height, points.ctypes.data, faces.ctypes.data,
             NEAR, face.ctypes.data, barycentric.ctypes.data, depth.ctypes.data,
         )
     )  # fmt: skip

@@ -6,8 +6,12 @@ import ctypes
 from ctypes import POINTER, Structure, c_double, c_float, c_int, c_longlong, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _V3 = {"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe", "abm"}
 
@@ -130,6 +134,11 @@ class Frame:
     def __del__(self) -> None:
         if getattr(self, "handle", None):
             self._library.av_frame_free(self.handle)
+
+
+def pointer(value: Tensor | None) -> int | None:
+    """Address of a tensor's data, or null."""
+    return None if value is None else value.data_ptr()
 
 
 def check(status: int) -> None:

@@ -22,10 +22,11 @@ from ..errors import InputError
 from . import checks, native, reference
 from .native import pointer
 from .optimize import adam_, adam_outer_
-from .threads import native_thread_count, native_threads
+from .threads import native_threads, thread_count
 
 __all__ = [
-    "Rendered", "adam_", "adam_outer_", "combine_bases", "native_threads", "photometric_loss", "rasterize", "render_bound", "ssim",
+    "Rendered", "adam_", "adam_outer_", "combine_bases", "native_threads", "photometric_loss", "rasterize",
+    "render_bound", "ssim",
 ]  # fmt: skip
 
 
@@ -107,7 +108,7 @@ class _Rasterize(torch.autograd.Function):
         inputs = (means, quats, scales, opacities, colors)
         native.check(
             native.library().av_rasterize_forward(
-                frame.handle, native_thread_count(), batch, count, width, height, *map(pointer, inputs), pointer(intrinsics),
+                frame.handle, thread_count(), batch, count, width, height, *map(pointer, inputs), pointer(intrinsics),
                 pointer(camera), pointer(background), kind, pointer(color), pointer(alpha), pointer(depth),
             )
         )  # fmt: skip
@@ -124,7 +125,7 @@ class _Rasterize(torch.autograd.Function):
         cameras = _camera_gradients(ctx.needs_input_grad[10:12], intrinsics, camera)
         native.check(
             native.library().av_rasterize_backward(
-                ctx.frame.handle, native_thread_count(), len(alpha), *map(pointer, inputs), pointer(color), pointer(alpha),
+                ctx.frame.handle, thread_count(), len(alpha), *map(pointer, inputs), pointer(color), pointer(alpha),
                 pointer(depth), pointer(g_color), pointer(g_alpha), pointer(g_depth), *map(pointer, out),
                 *map(pointer, cameras),
             )
@@ -211,7 +212,7 @@ class _RenderBound(torch.autograd.Function):
         image, alpha, depth = _outputs(vertices, batch, width, height)
         native.check(
             native.library().av_bound_forward(
-                frame.handle, native_thread_count(), batch, len(params[0]), vertices.shape[1], width, height, mesh,
+                frame.handle, thread_count(), batch, len(params[0]), vertices.shape[1], width, height, mesh,
                 native.Params(*map(pointer, params)), pointer(vertices), pointer(intrinsics), pointer(camera),
                 pointer(background), kind, pointer(image), pointer(alpha), pointer(depth),
             )
@@ -229,7 +230,7 @@ class _RenderBound(torch.autograd.Function):
         cameras = _camera_gradients(ctx.needs_input_grad[13:15], intrinsics, camera)
         native.check(
             native.library().av_bound_backward(
-                ctx.frame.handle, native_thread_count(), len(vertices), len(params[0]), _mesh(ctx.binding),
+                ctx.frame.handle, thread_count(), len(vertices), len(params[0]), _mesh(ctx.binding),
                 native.Params(*map(pointer, params)), pointer(image), pointer(alpha), pointer(depth),
                 pointer(g_color), pointer(g_alpha), pointer(g_depth), native.Grads(*map(pointer, (*out, *cameras))),
             )
@@ -294,9 +295,7 @@ class _Combine(torch.autograd.Function):
     def forward(ctx, bases, weights):
         count, _, k = bases.shape
         delta = bases.new_empty(len(weights), count, 9)
-        native.library().av_combine(
-            native_thread_count(), len(weights), 9 * count, k, *map(pointer, (bases, weights, delta))
-        )
+        native.library().av_combine(thread_count(), len(weights), 9 * count, k, *map(pointer, (bases, weights, delta)))
         ctx.save_for_backward(bases, weights)
         return delta
 
@@ -310,7 +309,7 @@ class _Combine(torch.autograd.Function):
         rows = 9 * len(bases)
         native.check(
             native.library().av_combine_backward(
-                native_thread_count(), len(weights), rows, bases.shape[2], *map(pointer, tensors)
+                thread_count(), len(weights), rows, bases.shape[2], *map(pointer, tensors)
             )
         )
         return g_bases, g_weights
@@ -331,7 +330,7 @@ def _loss(
     out = (ctypes.c_double * 2)()
     native.check(
         native.library().av_loss(
-            native_thread_count(),
+            thread_count(),
             batch,
             height,
             width,

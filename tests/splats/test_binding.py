@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 import torch
@@ -57,7 +56,7 @@ def test_tangents_ignore_translation_and_follow_linear_maps():
 
 def test_tangent_field_is_smooth_over_a_face():
     rng = np.random.default_rng(0)
-    normal = rng.normal(size=(4000, 3)) + [0, 0, 1.5]  # mostly facing the front
+    normal = rng.normal(size=(4000, 3)) + np.array([0, 0, 1.5])  # mostly facing the front
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     near = normal + 1e-3 * rng.normal(size=normal.shape)
     near /= np.linalg.norm(near, axis=1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Presets as JSON, read by avatars.training.presets."""
