@@ -1,0 +1,142 @@
+"""Who drives, and the controls that belong to that source."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Callable
+
+import viser
+
+from ...errors import AvatarError
+from ...speech.condition import EMOTIONS
+from ...speech.habits import Amounts
+from .. import sound_page
+from ..clock import SPEEDS
+from ..stage import SPEECH, Stage
+
+_HANDS_OFF = 0.6
+"""s after a visitor's touch of the timeline in which it is not moved from here."""
+_FRAME = (
+    f'<iframe src="{sound_page.PATH}" allow="microphone; autoplay" style="border:0;width:100%;height:172px"></iframe>'
+)
+
+
+class Drive:
+    """Source, timeline and voice.
+
+    Args:
+        gui: viser's.
+        stage: what is driven.
+        hear: called with the voice to talk to, or None, when the source changes.
+    """
+
+    def __init__(self, gui: viser.GuiApi, stage: Stage, hear: Callable[[], None]) -> None:
+        self._stage, self._hear, self._touched = stage, hear, 0.0
+        self.source = gui.add_dropdown("Driven by", stage.names, initial_value=stage.name)
+        self._news = gui.add_html("", visible=False)
+        with gui.add_folder(None) as self._timeline:
+            self.play = gui.add_button("Pause", icon=viser.Icon.PLAYER_PAUSE)
+            self.time = gui.add_slider("Time (s)", 0.0, 1.0, 0.01, 0.0)
+            self.speed = gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1×")
+            self.loop = gui.add_checkbox("Loop", True)
+        self._sound = gui.add_html(_FRAME, visible=False)
+        with gui.add_folder("Manner", expand_by_default=False, visible=False) as self._manner:
+            self.emotion = gui.add_dropdown("Emotion", EMOTIONS, initial_value="neutral")
+            self.intensity = gui.add_slider("Intensity", 0.0, 1.5, 0.05, 0.8)
+            self._amounts = {
+                name: gui.add_slider(
+                    name.capitalize(), 0.0, 2.0, 0.1, 1.0, hint=f"How much of {name}; from the next sound on"
+                )
+                for name in ("blinks", "gaze", "head", "brows")
+            }
+        self._connect()
+        stage.tell = self.news
+        self.refresh()
+
+    def _connect(self) -> None:
+        self.source.on_update(self._choose)
+        self.play.on_click(lambda _: self._toggle())
+        self.time.on_update(self._scrub)
+        self.speed.on_update(self._set_speed)
+        self.loop.on_update(lambda _: self._with_clock(lambda clock, now: clock.set_loop(self.loop.value, now)))
+        for handle in (self.emotion, self.intensity, *self._amounts.values()):
+            handle.on_update(lambda _: self._set_manner())
+
+    def news(self, text: str) -> None:
+        """Show a line of the source's; from any thread."""
+        self._news.content = f'<div style="padding:0 1em;font-size:0.85em;opacity:0.75">{html.escape(text)}</div>'
+        self._news.visible = bool(text)
+
+    def _choose(self, event: viser.GuiEvent) -> None:
+        name = self.source.value
+        if name == self._stage.name:
+            return
+        try:
+            self._stage.choose(name)
+        except AvatarError as error:
+            self.source.value = self._stage.name
+            if event.client is not None:
+                event.client.add_notification("This source cannot be used", html.escape(str(error)), color="red")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the controls of the present source."""
+        recording, speech = self._stage.recording, self._stage.speech
+        self._timeline.visible = recording is not None
+        self._sound.visible = self._manner.visible = self._stage.name == SPEECH
+        self._hear()
+        if speech is not None:
+            self._set_manner()
+        if recording is not None:
+            self.time.max = max(round(recording.clock.duration, 2), 0.01)
+            self.speed.value, self.loop.value = "1×", True
+            self._show_playing(recording.clock.playing)
+
+    def _with_clock(self, change: Callable) -> None:
+        recording = self._stage.recording
+        if recording is not None:
+            change(recording.clock, time.monotonic())
+            self._stage.renderer.wake()
+
+    def _toggle(self) -> None:
+        def change(clock, now: float) -> None:
+            clock.pause(now) if clock.playing else clock.play(now)
+            self._show_playing(clock.playing)
+
+        self._with_clock(change)
+
+    def _show_playing(self, playing: bool) -> None:
+        self.play.label = "Pause" if playing else "Play"
+        self.play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
+
+    def _scrub(self, event: viser.GuiEvent) -> None:
+        if event.client is not None:  # a visitor's hand, not our own update
+            self._touched = time.monotonic()
+            self._with_clock(lambda clock, now: clock.seek(float(self.time.value), now))
+
+    def _set_speed(self, _: viser.GuiEvent) -> None:
+        speed = SPEEDS.get(self.speed.value)
+        if speed is not None:
+            self._with_clock(lambda clock, now: clock.set_speed(speed, now))
+
+    def _set_manner(self) -> None:
+        speech = self._stage.speech
+        if speech is None:
+            return
+        if self.emotion.value in EMOTIONS:
+            weights = {} if self.emotion.value == "neutral" else {self.emotion.value: 1.0}
+            speech.feel(weights, min(max(float(self.intensity.value), 0.0), 1.5))
+        amounts = {name: min(max(float(h.value), 0.0), 2.0) for name, h in self._amounts.items()}
+        speech.set_amounts(Amounts(**amounts))
+
+    def tick(self, now: float) -> None:
+        """Move the timeline along; a few times a second."""
+        recording = self._stage.recording
+        if recording is None or now - self._touched < _HANDS_OFF:
+            return
+        position = round(recording.clock.time(now), 2)
+        if abs(position - self.time.value) > 0.005:
+            self.time.value = position
+        if (self.play.label == "Pause") != recording.clock.playing:
+            self._show_playing(recording.clock.playing)

@@ -1,0 +1,84 @@
+"""Live numbers: the coefficient curves and the line of figures."""
+
+from __future__ import annotations
+
+import html
+import time
+
+import numpy as np
+import viser
+
+from ...heads.arkit import INDEX
+from ...motion.coefficients import to_arkit
+from ..stage import Stage
+
+_SPAN = 6.0
+"""s of curve that are shown."""
+_CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "jaw": ("#4dabf7", ("jawOpen",)),
+    "smile": ("#69db7c", ("mouthSmileLeft", "mouthSmileRight")),
+    "lips": ("#ffa94d", ("mouthPucker", "mouthFunnel")),
+    "blink": ("#f783ac", ("eyeBlinkLeft", "eyeBlinkRight")),
+    "brows": ("#b197fc", ("browInnerUp",)),
+}
+
+
+class Gauges:
+    """Updated from the viewer's slow loop.
+
+    Args:
+        stage: what is measured.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def add_line(self, gui: viser.GuiApi) -> None:
+        """The line of figures."""
+        self.line = gui.add_html("")
+
+    def add_curves(self, gui: viser.GuiApi) -> None:
+        """The plot."""
+        axis = {"stroke": "#909296", "grid": {"stroke": "#3b3b3f", "width": 1}, "ticks": {"show": False}, "size": 30}
+        self.plot = gui.add_uplot(
+            (np.array([-_SPAN, 0.0]), *(np.zeros(2) for _ in _CURVES)),
+            (
+                viser.uplot.Series(label="s"),
+                *(viser.uplot.Series(label=k, stroke=color, width=1.5) for k, (color, _) in _CURVES.items()),
+            ),
+            scales={"x": viser.uplot.Scale(time=False), "y": viser.uplot.Scale(auto=False, range=(0.0, 1.0))},
+            axes=(viser.uplot.Axis(show=False), viser.uplot.Axis(**axis)),  # type: ignore[typeddict-item]
+            cursor=viser.uplot.Cursor(show=False),
+            height=230,
+        )
+
+    def draw(self, now: float) -> None:
+        """The curves of the last seconds."""
+        kept = self._stage.history.since(now - _SPAN)
+        if len(kept) < 2:
+            return
+        kept = kept[:: max(1, len(kept) // 120)]
+        times = np.array([t for t, _ in kept] + [now])
+        rows = to_arkit(self._stage.avatar.head, np.stack([face.expression for _, face in kept]))
+        rows = np.concatenate([rows, rows[-1:]])
+        curves = [rows[:, [INDEX[n] for n in names]].max(1) for _, names in _CURVES.values()]
+        inside = times >= now - _SPAN
+        self.plot.data = (times[inside] - now, *(c[inside] for c in curves))
+
+    def count(self, news: str = "") -> None:
+        """The line of figures, with something in front."""
+        now, visitors = time.monotonic(), list(self._stage.renderer.visitors.values())
+        parts = [html.escape(news)] if news else []
+        if self._stage.renderer.look.path == "server" and visitors:
+            best = max(visitors, key=lambda v: v.frame_rate(now))
+            rate = best.frame_rate(now)
+            parts.append(f"{rate:.0f} pictures/s, {1000 * best.latency:.0f} ms, {best.rows} rows" if rate else "still")
+        else:
+            parts.append("drawn in the browser")
+        parts.append(f"{len(self._stage.avatar.splats):,} splats".replace(",", "\u202f"))
+        if len(visitors) > 1:
+            parts.append(f"{len(visitors)} pages open")
+        text = " · ".join(parts)
+        content = f'<div style="padding:2px 1em 6px;font-size:0.8em;opacity:0.65">{text}</div>'
+        if content != self.line.content:
+            self.line.content = content

@@ -1,0 +1,1 @@
+"""Where the face of the moment comes from; one is chosen at a time, and changed while running."""

@@ -1,0 +1,135 @@
+"""One open page: its camera, the pictures that it gets, and how well they keep up."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+import viser
+
+from .figure import FAR, Figure
+from .framing import UP, Place, Viewpoint
+from .look import Look
+from .sharpness import Sharpness
+
+_SETTLED = 0.18
+"""s without motion after which a sharp picture follows."""
+_QUALITY, _STILL_QUALITY = 78, 93
+_SWING, _PERIOD = 38.0, 9.0
+"""Degrees to each side and s of one swing of the orbiting camera."""
+RATE = 25.0
+"""Pictures per second that are aimed at; more are drawn when there is time."""
+
+
+class Visitor:
+    """Called from the renderer's thread, except where noted."""
+
+    def __init__(self, client: viser.ClientHandle) -> None:
+        self.client, self.sharpness = client, Sharpness(RATE)
+        self.sent: deque[float] = deque(maxlen=120)
+        """Monotonic times of the latest pictures."""
+        self.latency = 0.0
+        """s from the cause of a picture (a pose, a turn of the camera) to its being sent, smoothed."""
+        self.orbiting: Place | None = None
+        self._orbit_since = 0.0
+        self._shown: tuple[object, ...] = ()
+        self._changed, self._is_sharp = -math.inf, False
+        self._turned = time.monotonic()
+        self._blank: tuple[object, ...] = ()
+        self.viewpoint: Viewpoint | None = None
+        self.rows = 0
+
+    def camera_came(self) -> None:
+        """The page's camera moved; from any thread."""
+        self._turned = time.monotonic()
+
+    def orbit(self, place: Place | None, now: float) -> None:
+        """Swing around a place, or stop; from any thread."""
+        self._orbit_since, self.orbiting = now, place
+
+    def waiting(self) -> bool:
+        """Whether the last picture is still on this side of the connection, or the page is gone."""
+        buffer = self.client._websock_connection.get_message_buffer()
+        return buffer.done or any(
+            type(m).__name__ == "BackgroundImageMessage" for m in tuple(buffer.message_from_id.values())
+        )
+
+    def go(self, place: Place) -> None:
+        """Move the page's camera; from any thread."""
+        camera = self.client.camera
+        with self.client.atomic():
+            camera.up_direction = UP
+            camera.position = place.position
+            camera.look_at = place.look_at
+            camera.fov = place.fov
+
+    def zoom(self, fov: float) -> None:
+        """Change the page's field of view, rad; from any thread."""
+        self.client.camera.fov = fov
+        if self.orbiting is not None:
+            self.orbiting = replace(self.orbiting, fov=fov)
+
+    def move(self, now: float) -> None:
+        """Keep orbiting, and look where the page's camera stands."""
+        if self.orbiting is not None:
+            angle = _SWING * math.sin(2 * math.pi * (now - self._orbit_since) / _PERIOD)
+            self.go(self.orbiting.turned(angle))
+        self.viewpoint = Viewpoint.of(self.client.camera)
+
+    def draw(self, figure: Figure, pose: int, look: Look, stamp: float, visitors: int) -> bool:
+        """Send a picture if one is due; whether another will be due soon.
+
+        Args:
+            figure, pose: what to draw, and its number.
+            stamp: monotonic time that the pose belongs to.
+            visitors: how many share the machine.
+        """
+        view = self.viewpoint
+        if view is None or self.waiting():
+            return True
+        key = (pose, view, look)
+        now = time.monotonic()
+        if key != self._shown:
+            cause = stamp if self._shown and pose != self._shown[0] else self._turned
+            rows = self.sharpness.moving(view.height)
+            self._is_sharp = self._send(figure, view, look, rows, _QUALITY) and rows == self.sharpness.still(
+                view.height
+            )
+            took = time.monotonic()
+            self.sharpness.took(rows, took - now, visitors)
+            self._shown, self._changed = key, took
+            self.latency += 0.1 * (max(took - min(cause, now), 0.0) - self.latency)
+            return True
+        if self._is_sharp:
+            return False
+        if now - self._changed < _SETTLED:
+            return True
+        self._is_sharp = self._send(figure, view, look, self.sharpness.still(view.height), _STILL_QUALITY)
+        return False
+
+    def _send(self, figure: Figure, view: Viewpoint, look: Look, rows: int, quality: int) -> bool:
+        camera = view.camera(rows)
+        background = np.array(look.background, np.float32) / 255
+        if look.show == "nothing":
+            image = np.broadcast_to(np.uint8(look.background), (camera.height, camera.width, 3))
+            depth = np.full((2, 2), FAR, np.float32) if look.layers else None
+        else:
+            image, depth = figure.picture(camera, background, look.show, depth=look.layers)
+        self.client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality, depth=depth)
+        self.client.flush()
+        self.sent.append(time.monotonic())
+        self.rows = rows
+        return True
+
+    def blank(self, look: Look) -> None:
+        """Only the background: the page draws the splats itself."""
+        if self._blank != (look.background,):
+            self.client.scene.set_background_image(np.full((2, 2, 3), look.background, np.uint8), format="png")
+            self._blank, self._shown = (look.background,), ()
+
+    def frame_rate(self, now: float) -> float:
+        """Pictures per second over the last two seconds."""
+        return sum(t > now - 2 for t in self.sent) / 2
