@@ -64,7 +64,9 @@ def quality(track: Track, clip: Clip, head: Head) -> dict[str, Any]:
     error = np.linalg.norm(pixels - seen, axis=-1) / scale
     valid = np.isfinite(error).all(0)
     rmse = {"all": _rms(error[:, valid])}
-    rmse |= {name: _rms(error[:, [i for i in rows if valid[i]]]) for name, rows in REGIONS.items() if valid[list(rows)].any()}
+    rmse |= {
+        name: _rms(error[:, [i for i in rows if valid[i]]]) for name, rows in REGIONS.items() if valid[list(rows)].any()
+    }
     yaw, pitch = _angles(track)
     moves = _moves(_in_head(track, points))
     out: dict[str, Any] = {
