@@ -86,6 +86,7 @@ def _fields(about: dict[str, Any], where: Path) -> tuple[list[str], dict[str, An
         and isinstance(shape, list)
         and len(shape) == 3
         and all(type(n) is int and n > 0 for n in shape)
+        and len(rejects) == shape[0]
     ):
         return rejects, source, tuple(shape)
     raise FileFormatError("Fields are missing or of the wrong kind", where=where, fix="Capture again")
