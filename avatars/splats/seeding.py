@@ -27,6 +27,13 @@ DENSITY = {
     "eyeball_r": 5.0,
 }
 """Splats per area relative to neck and hair, by region; the last that applies wins."""
+INTERIOR = {
+    "mouth_interior": (0.16, 0.07, 0.07),
+    "tongue": (0.50, 0.26, 0.26),
+    "teeth_upper": (0.72, 0.68, 0.62),
+    "teeth_lower": (0.66, 0.62, 0.56),
+}
+"""Colour (sRGB) of what footage rarely shows, where it has not shown it."""
 _UNSEEN_HEAD, _UNSEEN_TORSO, _OUTSIDE = 0.3, 0.02, 0.03
 _EXTENT = (0.0004, 0.02)
 
@@ -40,7 +47,9 @@ class View:
     matte: np.ndarray
 
 
-def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int) -> Splats:
+def seed(
+    head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int
+) -> tuple[Splats, int]:
     """Place `count` splats; a share `fill` goes to foreground outside the mesh (hair, clothes).
 
     Args:
@@ -48,6 +57,9 @@ def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float,
         views: frames spread over the clip; the middle one decides what is uncovered.
         bases: K, started at zero.
         seed: of the random sampling.
+
+    Returns:
+        The splats, and how many of them, first in order, lie on the surface.
     """
     rng = np.random.default_rng(seed)
     middle = views[len(views) // 2]
@@ -74,11 +86,12 @@ def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float,
     n = len(triangle)
     quaternion = np.zeros((n, 4), np.float32)
     quaternion[:, 0] = 1
-    return Splats(
+    splats = Splats(
         triangle.astype(np.int32), barycentric.astype(np.float32), extent.astype(np.float32), mean.astype(np.float32),
         quaternion, log_scale.astype(np.float32), np.full(n, 1.0, np.float32), color.astype(np.float32),
         np.zeros((n, 9, bases), np.float32),
     ).validate(len(head.faces))  # fmt: skip
+    return splats, on_surface
 
 
 def _screen(vertices: np.ndarray, camera: Camera) -> np.ndarray:
@@ -202,4 +215,6 @@ def _colors(
     tree = cKDTree(np.concatenate([rest[seen], mirrored]))
     source = tree.query(rest[~seen])[1] % int(seen.sum())
     color[~seen] = color[seen][source]
+    for region, paint in INTERIOR.items():
+        color[~seen & head.faces_of(region)[triangle]] = paint
     return color

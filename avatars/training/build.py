@@ -192,7 +192,7 @@ def conclude(
     head = trainer.head
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows)
     corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
-    finish(trainer.model, trainer.poses, trainer.camera, train_rows)
+    finish(trainer.model, head, trainer.seeded, trainer.poses, trainer.camera, train_rows, trainer.on_surface)
     result = None
     if len(test_rows):
         result = evaluate(

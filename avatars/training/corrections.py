@@ -12,8 +12,9 @@ import torch
 from .. import geometry
 from ..splats.model import Pose
 
-_STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0)
-_BLOCKS = 10
+_STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_BLOCK = 8
+"""Frames that are held out together: neighbours in time would give each other away, a whole scene is another person."""
 
 
 def _pose_features(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -128,12 +129,12 @@ def _grouped_ridge(x: np.ndarray, y: np.ndarray, groups: list[slice]) -> tuple[n
 
 def _best_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights and the share of variance explained on held-out blocks; zero weights where that is not positive."""
-    blocks = np.arange(len(x)) * _BLOCKS // len(x)
+    blocks = np.arange(len(x)) // _BLOCK
     total = float((y**2).sum())
     best, found = 0.0, None
     for strength in _STRENGTHS:
         error = 0.0
-        for block in range(_BLOCKS):
+        for block in range(int(blocks[-1]) + 1):
             held = blocks == block
             if not held.any() or held.all():
                 continue

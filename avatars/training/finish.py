@@ -1,7 +1,8 @@
 """After training: what no frame ever showed must not speak.
 
 Splats that the footage never saw keep arbitrary colours and shapes, which is what makes side views of monocular
-avatars speckle. Their visibility is measured, and the unseen take the look of a seen neighbour or of its mirror image.
+avatars speckle. How much of each splat was ever in view is measured; the unseen go back to how they were seeded, with
+the colour of a seen neighbour or of its mirror image, and unseen fill is made transparent.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from ..data import Camera
-from ..splats.model import AvatarModel
+from ..data import Camera, Splats
+from ..heads.head import Head
+from ..splats.model import PARAMETERS, AvatarModel
+from ..splats.seeding import INTERIOR
 from .poses import PoseTable
 
 _VIEWS = 24
-_SEEN = 0.3
-"""Summed blending weight, in pixels, from which a splat counts as seen."""
+_SHOWN = 0.15
+"""Share of its own footprint that a splat must show in some frame to count as seen."""
+_GONE = -9.0
 
 
 def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> np.ndarray:
-    """[N] largest summed blending weight (px) of each splat over some rows.
+    """[N] largest share of each splat's footprint that reaches the picture over some rows, in [0, 1].
 
-    The weight is the derivative of the summed image with respect to the splat's colour: exact, and free of extra code.
+    Blending weights are the derivative of the summed image with respect to the splat's colour: exact, and free of
+    extra code. The footprint is what the weight would be with nothing in front, from opacity and projected size.
     """
     half = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
     color = model.parameters["color"].detach().clone().requires_grad_()
@@ -32,28 +37,50 @@ def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.nd
         model.parameters = {k: v.detach() for k, v in kept.items()} | {"color": color}
         for row in rows[:: max(1, len(rows) // _VIEWS)]:
             color.grad = None
-            model.render(poses.row(int(row)), half).color[:, 0].sum().backward()
+            pose = poses.row(int(row))
+            model.render(pose, half).color[:, 0].sum().backward()
             assert color.grad is not None
-            best = torch.maximum(best, 4 * color.grad[:, 0])
+            best = torch.maximum(best, color.grad[:, 0] / _footprint(model, half, float(pose.translation[0, 2])))
     finally:
         model.parameters = kept
-    return best.numpy()
+    return best.clamp(0, 1).numpy()
+
+
+def _footprint(model: AvatarModel, camera: Camera, depth: float) -> torch.Tensor:
+    """[N] px: integral of each splat's own weight, seen broadside at the head's distance."""
+    scale, _ = torch.sort(model.parameters["log_scale"].exp() * torch.from_numpy(model.binding.extent)[:, None], 1)
+    sigma = scale[:, 1:] * camera.fx / depth
+    area = 2 * np.pi * (sigma[:, 0] ** 2 + 0.3).sqrt() * (sigma[:, 1] ** 2 + 0.3).sqrt()
+    return (area * torch.sigmoid(model.parameters["logit_opacity"])).clamp_min(1e-3)
 
 
 @torch.no_grad()
-def finish(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> int:
-    """Give the unseen splats a seen one's colour and bases; returns how many there were."""
+def finish(
+    model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camera: Camera, rows: np.ndarray, on_surface: int
+) -> int:
+    """Reset what was never seen; returns how many splats that were.
+
+    Args:
+        seeded: the splats as they started.
+        on_surface: the first so many lie on the mesh, the rest are fill.
+    """
     with torch.enable_grad():
-        seen = visibility(model, poses, camera, rows) > _SEEN
+        seen = visibility(model, poses, camera, rows) > _SHOWN
     if seen.all() or not seen.any():
         return 0
     rest = model.rest_means().numpy()
-    side = np.array([-1.0, 1.0, 1.0])
-    tree = cKDTree(np.concatenate([rest[seen], rest[seen] * side]))
-    source = np.flatnonzero(seen)[tree.query(rest[~seen])[1] % int(seen.sum())]
-    target = torch.from_numpy(np.flatnonzero(~seen))
-    origin = torch.from_numpy(source)
+    shown, hidden = np.flatnonzero(seen), np.flatnonzero(~seen)
+    tree = cKDTree(np.concatenate([rest[shown], rest[shown] * np.array([-1.0, 1.0, 1.0])]))
+    nearest = tree.query(rest[hidden], k=8)[1] % len(shown)
+    target = torch.from_numpy(hidden)
     p = model.parameters
-    p["color"][target] = p["color"][origin]
+    color = p["color"].detach().clone()[torch.from_numpy(shown[nearest])].median(1).values
+    for name in PARAMETERS:
+        p[name][target] = torch.from_numpy(getattr(seeded, name))[target]
+    p["color"][target] = color
+    for region, paint in INTERIOR.items():
+        inside = hidden[head.faces_of(region)[seeded.triangle[hidden]]]
+        p["color"][torch.from_numpy(inside)] = torch.tensor(paint)
+    p["logit_opacity"][target] = torch.where(target < on_surface, torch.full((), 3.0), torch.full((), _GONE))
     model.bases[target] = 0
-    return int((~seen).sum())
+    return len(hidden)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..data import Clip, Splats, Track
@@ -30,6 +31,7 @@ from .presets import Preset
 
 _SEED_VIEWS = 9
 _BAD_STEPS = 10
+_RARITY = (0.6, 3.0)
 _SAVE_SECONDS = 20.0
 
 
@@ -67,11 +69,12 @@ class Trainer:
         self.poses = PoseTable(track, head.expression_low, head.expression_high)
         self.tracked = self.poses.snapshot()
         network = self._network(track)
-        self.seeded = self._seed(head, track)
+        self.seeded, self.on_surface = self._seed(head, track)
         self.model = AvatarModel(head, self.seeded, network)
         for value in self.model.parameters.values():
             value.requires_grad_()
         self.optimizer = Optimizer(self.model)
+        self.shares = np.cumsum(rarity(self.tracked.expression[torch.from_numpy(rows)].numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
         self.views = [camera_tensors(camera) for camera in self.cameras]
         self.iteration, self.seconds, self.bad = 0, 0.0, 0
@@ -83,7 +86,7 @@ class Trainer:
         scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
         return BasisNetwork(track.expression.shape[1], self.preset.bases, scale)
 
-    def _seed(self, head: Head, track: Track) -> Splats:
+    def _seed(self, head: Head, track: Track) -> tuple[Splats, int]:
         from ..heads.head import HeadModel
 
         chosen = self.rows[np.linspace(0, len(self.rows) - 1, min(_SEED_VIEWS, len(self.rows))).astype(int)]
@@ -132,9 +135,12 @@ class Trainer:
         return value
 
     def _row(self) -> int:
-        epoch, place = divmod(self.iteration, len(self.rows))
-        order = np.random.default_rng([self.preset.seed, 1, epoch]).permutation(len(self.rows))
-        return int(self.rows[order[place]])
+        """Epochs of as many draws as there are rows: systematic, so that every row comes as often as its share says."""
+        count = len(self.rows)
+        epoch, place = divmod(self.iteration, count)
+        rng = np.random.default_rng([self.preset.seed, 1, epoch])
+        drawn = np.searchsorted(self.shares, (np.arange(count) + rng.uniform()) / count).clip(0, count - 1)
+        return int(self.rows[rng.permutation(drawn)[place]])
 
     def _weights(self, pose: Pose, rng: np.random.Generator) -> Tensor:
         network = self.model.network
@@ -188,3 +194,13 @@ class Trainer:
                     saved = time.monotonic()
         finally:
             checkpoint.save(directory, self)
+
+
+def rarity(expression: np.ndarray) -> np.ndarray:
+    """[T] shares summing to 1: rows whose expression [T, E] has few neighbours (blinks, wide mouths) come more often."""
+    near = min(8, len(expression) - 1)
+    if near < 1:
+        return np.full(len(expression), 1 / max(len(expression), 1))
+    distance = cKDTree(expression).query(expression, near + 1)[0][:, -1]
+    share = (distance / max(float(np.median(distance)), 1e-6)).clip(*_RARITY)
+    return share / share.sum()

@@ -21,10 +21,11 @@ BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
 NETWORK_RATE = 1e-3
 PLATE_RATE = 4e-3
 _BETA1, _BETA2 = 0.9, 0.99
-_EPS = 3e-8
+_EPS = 1e-7
 """Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
 that shine through at a rim of one frame wander at full speed, and speckle the first side view."""
-_MAX_LOG_SCALE, _MAX_LOG_ASPECT = float(np.log(8.0)), 2.3
+_MAX_SCALE, _MAX_LOG_ASPECT = 0.012, 2.3
+"""Largest standard deviation, m, and log of the largest ratio between a splat's axes."""
 
 
 class Optimizer:
@@ -38,11 +39,12 @@ class Optimizer:
         self.network = list(model.network.net.parameters())
         self.network_first = [torch.zeros_like(p) for p in self.network]
         self.network_second = [torch.zeros_like(p) for p in self.network]
+        self.scale_limit = (_MAX_SCALE / torch.from_numpy(model.binding.extent)).log()[:, None]
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()
     def splats(self, rate: float) -> None:
-        """Move per-splat tensors by their gradients, then keep scales within bounds."""
+        """Move per-splat tensors by their gradients, then keep scales and colours within bounds."""
         self.steps += 1
         for name in PARAMETERS:
             value = self.model.parameters[name]
@@ -56,8 +58,9 @@ class Optimizer:
             )  # fmt: skip
             value.grad = None
         scale = self.model.parameters["log_scale"]
-        scale.clamp_(max=_MAX_LOG_SCALE)
+        torch.minimum(scale, self.scale_limit, out=scale)
         torch.maximum(scale, scale.amax(1, keepdim=True) - _MAX_LOG_ASPECT, out=scale)
+        self.model.parameters["color"].clamp_(0, 1)
 
     @torch.no_grad()
     def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
