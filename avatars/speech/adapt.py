@@ -20,13 +20,14 @@ from .articulation import ARTICULATORS, GAP, LOWER_DOWN, LOWER_SHARE, UPPER_SHAR
 from .condition import DEFAULT_LOOK_AHEAD, SIZE, STYLE, condition
 from .engines.utterance import RATE
 from .features import FrontEnd
-from .network import Net, from_arrays
+from .network import RECEPTIVE, Net, from_arrays
 from .style import Style
 
 CLOSED = 0.06
 """Tracked lip gap below which a frame is taught as closed."""
 _STILL = 0.012
 """Articulators whose track moves less than this (deviation) were not seen: they are left as they are."""
+_WINDOW = 250
 RANK = {"conv": 4, "head": 8}
 _CHANNEL = torch.tensor([1.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.5])
 
@@ -133,6 +134,15 @@ def _loss(made: Tensor, lesson: Task) -> Tensor:
     return 4 * (error * lesson.weight).sum() / total + 2 * (speed.mean(1) * both).sum() / total
 
 
+def _window(lesson: Task, generator: torch.Generator) -> tuple[Tensor, Task]:
+    """(inputs with the past that they need, the frames after it) of a random part of the clip, 5 s at most."""
+    frames = len(lesson.target)
+    start = int(torch.randint(0, max(frames - _WINDOW, 0) + 1, (1,), generator=generator))
+    end = min(start + _WINDOW, frames)
+    inputs = lesson.inputs[:, max(start - RECEPTIVE, 0) : end + DEFAULT_LOOK_AHEAD]
+    return inputs, Task(inputs, lesson.target[start:end], lesson.weight[start:end], lesson.moving)
+
+
 def learn(
     rung: str, weights: Mapping[str, np.ndarray], style: Style, lesson: Task, replay: Tensor | None, seed: int = 0
 ) -> Style:
@@ -147,9 +157,9 @@ def learn(
     if rung == "affine":
         parameters, steps, rate = [learner.log_gain, learner.bias], 200, 0.02
     elif rung == "vector":
-        parameters, steps, rate = [learner.vector, learner.log_gain, learner.bias], 120, 0.02
+        parameters, steps, rate = [learner.vector, learner.log_gain, learner.bias], 80, 0.03
     else:
-        parameters, steps, rate = learner.add_low_rank(generator), 150, 2e-3
+        parameters, steps, rate = learner.add_low_rank(generator), 100, 3e-3
     teacher = Learner(weights, style).eval() if rung == "low_rank" and replay is not None else None
     optimizer = torch.optim.AdamW(parameters, rate, weight_decay=0.02 if rung == "low_rank" else 0.0)
     with torch.no_grad():
@@ -157,8 +167,11 @@ def learn(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps)
-        raw = learner.raw(lesson.inputs) if fixed is None else fixed
-        loss = _loss(learner.shape(raw), lesson)
+        if fixed is not None:
+            loss = _loss(learner.shape(fixed), lesson)
+        else:
+            heard, part = _window(lesson, generator)
+            loss = _loss(learner.shape(learner.raw(heard)[-len(part.target) :]), part)
         # Pull towards the usual speaker: what a short clip does not show should not change.
         loss = loss + 0.01 * (learner.log_gain.square().sum() + learner.bias.square().sum())
         loss = loss + 0.002 * learner.vector.square().sum()

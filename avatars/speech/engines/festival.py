@@ -35,7 +35,7 @@ LANGUAGE = {
 def installed(voice: str) -> bool:
     """Whether the voice's files are on this machine."""
     roots = (Path("/usr/share/festival/voices"), Path("/usr/local/share/festival/voices"))
-    return any(root.glob(f"*/{voice}") for root in roots if root.is_dir())
+    return any(any(root.glob(f"*/{voice}")) for root in roots if root.is_dir())
 
 
 def require(voice: str) -> str:

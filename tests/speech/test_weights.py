@@ -1,0 +1,69 @@
+"""The committed network: what it is, and what it reaches on speech that it never met."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avatars.errors import FileFormatError
+from avatars.files import save_tensors, sha256
+from avatars.speech import corpus
+from avatars.speech.articulation import lip_gap
+from avatars.speech.engines import festival
+from avatars.speech.evaluate import whole
+from avatars.speech.habits import Amounts
+from avatars.speech.replay import PATH, replay_inputs
+from avatars.speech.runtime import WEIGHTS, Runtime, default_weights, provenance
+from avatars.speech.score import score
+from avatars.speech.targets import Manner
+
+needs_festival = pytest.mark.skipif(
+    shutil.which("festival") is None or not festival.installed("kal_diphone"), reason="apt-get install festival"
+)
+
+
+def test_weights_are_small_and_say_where_they_come_from() -> None:
+    assert WEIGHTS.stat().st_size + PATH.stat().st_size < 4_000_000
+    facts = provenance()
+    assert facts["sha256"] == sha256(WEIGHTS)
+    assert facts["command"].startswith("avatars speech train")
+    assert facts["corpus_command"].startswith("avatars speech corpus")
+    assert facts["parameters"] == sum(v.size for v in default_weights().values())
+    assert 350_000 < facts["parameters"] < 500_000
+    assert set(facts["scores"]) == set(corpus.TESTS)
+    assert replay_inputs().shape[1:] == (150, 86)
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError):
+        default_weights(tmp_path / "none.safetensors")
+    save_tensors(tmp_path / "other.safetensors", {"head.weight": np.zeros((3, 3), np.float32)})
+    with pytest.raises(FileFormatError, match="another version"):
+        default_weights(tmp_path / "other.safetensors")
+
+
+@needs_festival
+def test_a_voice_never_trained_on(tmp_path: Path) -> None:
+    made = corpus.test_utterances("festival_kal", 1, 25)  # another seed than the published score's: other sentences
+    corpus.write_shard(tmp_path / "test-x.tar", made, [Manner()] * len(made))
+    figures = score(tmp_path / "test-x.tar", Runtime())
+    assert figures["jaw_correlation"] >= 0.85
+    assert figures["closure_recall"] >= 0.95
+    assert figures["false_closure_rate"] <= 0.15
+    assert figures["viseme_accuracy"] >= 0.62
+    assert abs(figures["offset_ms"]) <= 20
+    assert figures["silence_gap"] <= 0.03
+
+
+@needs_festival
+def test_the_mouth_closes_when_speech_ends() -> None:
+    for u in corpus.test_utterances("festival_kal", 2, 4):
+        end = max(s.end for s in u.segments if s.viseme != 0)
+        pcm = np.concatenate([u.pcm[: int(end * 16000)], np.zeros(16000, np.float32)])
+        motion = whole(pcm, 16000, fps=50.0, amounts=Amounts(0, 0, 0, 0, 0))
+        late = lip_gap(motion.arkit)[motion.times > end + 0.15]
+        assert late.mean() <= 0.03
+        assert late.max() <= 0.1
