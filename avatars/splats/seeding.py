@@ -49,7 +49,7 @@ class View:
 
 def seed(
     head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int
-) -> tuple[Splats, int]:
+) -> Splats:
     """Place `count` splats; a share `fill` goes to foreground outside the mesh (hair, clothes).
 
     Args:
@@ -57,9 +57,6 @@ def seed(
         views: frames spread over the clip; the middle one decides what is uncovered.
         bases: K, started at zero.
         seed: of the random sampling.
-
-    Returns:
-        The splats, and how many of them, first in order, lie on the surface.
     """
     rng = np.random.default_rng(seed)
     middle = views[len(views) // 2]
@@ -86,12 +83,11 @@ def seed(
     n = len(triangle)
     quaternion = np.zeros((n, 4), np.float32)
     quaternion[:, 0] = 1
-    splats = Splats(
+    return Splats(
         triangle.astype(np.int32), barycentric.astype(np.float32), extent.astype(np.float32), mean.astype(np.float32),
         quaternion, log_scale.astype(np.float32), np.full(n, 1.0, np.float32), color.astype(np.float32),
         np.zeros((n, 9, bases), np.float32),
     ).validate(len(head.faces))  # fmt: skip
-    return splats, on_surface
 
 
 def _screen(vertices: np.ndarray, camera: Camera) -> np.ndarray:

@@ -26,7 +26,6 @@ from ..splats.model import Pose
 from ..tracking.track import load_track, save_track, track
 from . import corrections
 from .evaluate import Evaluation, evaluate
-from .finish import finish
 from .frames import split
 from .loop import Progress, Trainer
 from .presets import Preset
@@ -192,7 +191,6 @@ def conclude(
     head = trainer.head
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows)
     corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
-    finish(trainer.model, head, trainer.seeded, trainer.poses, trainer.camera, train_rows, trainer.on_surface)
     result = None
     if len(test_rows):
         result = evaluate(

@@ -24,6 +24,7 @@ from ..splats.bases import BasisNetwork, StateScale
 from ..splats.model import AvatarModel, Pose, camera_tensors
 from ..splats.seeding import View, seed
 from . import checkpoint
+from .calm import calm
 from .frames import FrameStore, Supervision
 from .optimizer import Optimizer
 from .poses import PoseTable
@@ -32,6 +33,8 @@ from .presets import Preset
 _SEED_VIEWS = 9
 _BAD_STEPS = 10
 _RARITY = (0.6, 3.0)
+_CALM_AT = (0.6, 0.85)
+"""Shares of the steps at which unseen splats are calmed; the steps after it mend what that cost."""
 _SAVE_SECONDS = 20.0
 
 
@@ -69,7 +72,7 @@ class Trainer:
         self.poses = PoseTable(track, head.expression_low, head.expression_high)
         self.tracked = self.poses.snapshot()
         network = self._network(track)
-        self.seeded, self.on_surface = self._seed(head, track)
+        self.seeded = self._seed(head, track)
         self.model = AvatarModel(head, self.seeded, network)
         for value in self.model.parameters.values():
             value.requires_grad_()
@@ -86,7 +89,7 @@ class Trainer:
         scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
         return BasisNetwork(track.expression.shape[1], self.preset.bases, scale)
 
-    def _seed(self, head: Head, track: Track) -> tuple[Splats, int]:
+    def _seed(self, head: Head, track: Track) -> Splats:
         from ..heads.head import HeadModel
 
         chosen = self.rows[np.linspace(0, len(self.rows) - 1, min(_SEED_VIEWS, len(self.rows))).astype(int)]
@@ -105,6 +108,8 @@ class Trainer:
     def step(self) -> float:
         """One iteration; returns its loss."""
         preset, done = self.preset, self.iteration / self.preset.iterations
+        if self.iteration in (int(share * preset.iterations) for share in _CALM_AT):
+            calm(self.model, self.head, self.seeded, self.poses, self.camera, self.rows)
         rng = np.random.default_rng([preset.seed, self.iteration])
         row = self._row()
         level = 1 if done < preset.coarse else 0

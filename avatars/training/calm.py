@@ -1,8 +1,9 @@
-"""After training: what no frame ever showed must not speak.
+"""What no frame ever shows must not speak.
 
 Splats that the footage never saw keep arbitrary colours and shapes, which is what makes side views of monocular
-avatars speckle. How much of each splat was ever in view is measured; the unseen go back to how they were seeded, with
-the colour of a seen neighbour or of its mirror image, and unseen fill is made transparent.
+avatars speckle. How much of each splat was ever in view is measured; the unseen take the colour of seen neighbours or
+of their mirror image, lose what the bases add, and shrink to the size they were seeded with. Where they are stays:
+the seen surface has settled in front of them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from scipy.spatial import cKDTree
 
 from ..data import Camera, Splats
 from ..heads.head import Head
-from ..splats.model import PARAMETERS, AvatarModel
+from ..splats.model import AvatarModel
 from ..splats.seeding import INTERIOR
 from .poses import PoseTable
 
 _VIEWS = 24
-_SHOWN = 0.15
+_SHOWN = 0.02
 """Share of its own footprint that a splat must show in some frame to count as seen."""
-_GONE = -9.0
+_GROWTH = 0.5
+"""Log of how much larger than seeded an unseen splat may stay."""
 
 
 def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> np.ndarray:
@@ -55,14 +57,11 @@ def _footprint(model: AvatarModel, camera: Camera, depth: float) -> torch.Tensor
 
 
 @torch.no_grad()
-def finish(
-    model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camera: Camera, rows: np.ndarray, on_surface: int
-) -> int:
-    """Reset what was never seen; returns how many splats that were.
+def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camera: Camera, rows: np.ndarray) -> int:
+    """Calm what was never seen; returns how many splats that were.
 
     Args:
         seeded: the splats as they started.
-        on_surface: the first so many lie on the mesh, the rest are fill.
     """
     with torch.enable_grad():
         seen = visibility(model, poses, camera, rows) > _SHOWN
@@ -74,13 +73,10 @@ def finish(
     nearest = tree.query(rest[hidden], k=8)[1] % len(shown)
     target = torch.from_numpy(hidden)
     p = model.parameters
-    color = p["color"].detach().clone()[torch.from_numpy(shown[nearest])].median(1).values
-    for name in PARAMETERS:
-        p[name][target] = torch.from_numpy(getattr(seeded, name))[target]
-    p["color"][target] = color
+    p["color"][target] = p["color"].detach()[torch.from_numpy(shown[nearest])].median(1).values
     for region, paint in INTERIOR.items():
         inside = hidden[head.faces_of(region)[seeded.triangle[hidden]]]
         p["color"][torch.from_numpy(inside)] = torch.tensor(paint)
-    p["logit_opacity"][target] = torch.where(target < on_surface, torch.full((), 3.0), torch.full((), _GONE))
+    p["log_scale"][target] = torch.minimum(p["log_scale"][target], torch.from_numpy(seeded.log_scale)[target] + _GROWTH)
     model.bases[target] = 0
     return len(hidden)
