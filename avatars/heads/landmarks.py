@@ -13,7 +13,7 @@ from ..data import LANDMARKS
 from ..errors import AssetError
 from .head import Head
 from .portrait import FOCAL, IRIS_RADIUS, SIZE, Portrait, Shot, iris_axis, paint, photograph
-from .regions import outline_regions
+from .regions import inner, outline_regions
 from .surface import closest_on_mesh
 
 _OPEN = {"jawOpen": 0.35, "mouthUpperUpLeft": 0.35, "mouthUpperUpRight": 0.35}
@@ -143,7 +143,7 @@ def _nearest_pixel(picture: Portrait, allowed: np.ndarray, at: np.ndarray) -> tu
 def _surfaces(head: Head) -> tuple[np.ndarray, np.ndarray]:
     """[F] bool each: skin, and eyeballs."""
     ball = head.faces_of("eyeball_l", "eyeball_r")
-    return ~ball & ~head.faces_of("mouth_interior", "tongue", "teeth_upper", "teeth_lower"), ball
+    return ~inner(head)[head.faces].all(1), ball
 
 
 def _ray_barycentric(corners: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ..capture import faces as mesh
 from .head import Head
+from .regions import inner
 
 BLINKS = {"l": "eyeBlinkLeft", "r": "eyeBlinkRight"}
 _OVERLAP = 0.001
@@ -18,6 +20,8 @@ _REACH = 0.012
 """m around the lid contour within which skin is kept off the eyeball."""
 _LEAST_TRAVEL = 0.0015
 """m: edges that move less (near the corners) do not say by how much to rescale."""
+_LID_HEIGHT = 0.014
+"""m above the edge within which a made blink fades out."""
 _BROW_FADE = 0.007
 """m below the brow within which a blink fades out: brows do not blink."""
 
@@ -44,6 +48,42 @@ def close_lids(head: Head) -> Head:
         row = head.expression_names.index(name)
         basis[row] = _lift(head, side, _rescale(head, _spare_brow(head, side, basis[row]), upper, lower))
     return head if basis is None else replace(head, expression_basis=basis)
+
+
+def make_blink(head: Head, side: str) -> np.ndarray:
+    """A blink [V, 3] m for a head that has none: the upper lid turns about the eyeball's centre down to the lower one.
+
+    Skin above the lid's edge turns the less the further it is from the edge; `close_lids` does the fine fitting.
+    """
+    upper, lower = contour(side)
+    points = _at(head, head.template)
+    center = head.joints[head.joint_names.index(f"eye_{side}")].astype(float)
+    offset = head.template - center
+    rise = np.arctan2(offset[:, 1], offset[:, 2])
+
+    def edge(ring: np.ndarray) -> np.ndarray:
+        at = points[ring] - center
+        order = np.argsort(at[:, 0])
+        return np.interp(offset[:, 0], at[order, 0], np.arctan2(at[order, 1], at[order, 2]))
+
+    top, bottom = edge(upper), edge(lower)
+    distance = cKDTree(_dense(points[upper])).query(head.template)[0]
+    share = np.clip(1 - distance / _LID_HEIGHT, 0, 1)
+    share = share * share * (3 - 2 * share)
+    share *= rise > (top + bottom) / 2
+    share *= ~inner(head) & (offset[:, 2] > 0)
+    turn = share * np.maximum(top - bottom, 0)
+    radius = np.hypot(offset[:, 1], offset[:, 2])
+    out = np.zeros_like(offset)
+    out[:, 1] = radius * np.sin(rise - turn) - offset[:, 1]
+    out[:, 2] = radius * np.cos(rise - turn) - offset[:, 2]
+    return out.astype(np.float32)
+
+
+def _dense(line: np.ndarray) -> np.ndarray:
+    """A polyline's corners and three points between each two."""
+    t = np.linspace(0, 1, 4, endpoint=False)[:, None, None]
+    return np.concatenate([((1 - t) * line[:-1] + t * line[1:]).reshape(-1, 3), line[-1:]])
 
 
 def lid_gap(head: Head, side: str, blink: float) -> np.ndarray:

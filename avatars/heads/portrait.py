@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..raster.mesh import rasterize_mesh
-from .head import Head
+from .head import Head, HeadModel
 from .surface import vertex_normals
 
 SIZE = 512
@@ -23,6 +24,7 @@ _PAINT = {
     "teeth_upper": (0.90, 0.88, 0.82), "teeth_lower": (0.85, 0.83, 0.77),
     "lips": (0.70, 0.38, 0.36), "brows": (0.25, 0.17, 0.12),
 }  # fmt: skip
+_INSIDE = (0.12, 0.05, 0.05)
 IRIS = (0.30, 0.20, 0.12)
 PUPIL = (0.03, 0.03, 0.03)
 IRIS_RADIUS = 0.00585
@@ -62,7 +64,7 @@ def paint(head: Head) -> np.ndarray:
     """Colours [F, 3] in [0, 1]; lips and brows where those regions are known already."""
     color = np.tile(_PAINT["skin"], (len(head.faces), 1))
     if "lips" in head.regions:
-        color[head.faces_of("lips", "mouth_interior")] = _PAINT["lips"]
+        color[head.faces_of("lips", *("mouth_interior",) * ("mouth_interior" in head.regions))] = _PAINT["lips"]
     for name, value in _PAINT.items():
         if name in head.regions:
             color[head.faces_of(name)] = value
@@ -76,10 +78,17 @@ def paint(head: Head) -> np.ndarray:
     return color
 
 
+def express(head: Head, values: dict[str, float]) -> np.ndarray:
+    """Vertices [V, 3] m of the template with these coefficients by name, joints turned."""
+    state = torch.tensor([[values.get(name, 0.0) for name in head.expression_names]], dtype=torch.float32)
+    model, still, here = HeadModel(head), torch.eye(3)[None], torch.zeros(1, 3)
+    with torch.no_grad():
+        return model.pose(state, still, here, still, here)[0].double().numpy()
+
+
 def photograph(head: Head, color: np.ndarray, shot: Shot) -> Portrait:
-    """Draw the head's template in the shot's expression (linear deltas only), facing the camera."""
-    weights = np.array([shot.expression.get(name, 0.0) for name in head.expression_names])
-    vertices = head.template + np.tensordot(weights, head.expression_basis, 1)
+    """Draw the head's template in the shot's expression, facing the camera."""
+    vertices = express(head, shot.expression)
     turn = _turn(shot.yaw, shot.pitch)
     normals = vertex_normals(vertices, head.faces) @ turn.T
     seen = vertices @ turn.T * (1, -1, -1) + (0, 0, _DISTANCE)
@@ -93,10 +102,18 @@ def photograph(head: Head, color: np.ndarray, shot: Shot) -> Portrait:
     light = np.array(shot.light) / np.linalg.norm(shot.light)
     shade = 0.35 + 0.65 * np.clip(normal @ light / np.maximum(np.linalg.norm(normal, axis=1), 1e-9), 0, 1)
     picture = np.full((side, side, 3), 0.55)
-    picture[hit] = color[face[hit]] * shade[:, None]
+    seen_color = color[face[hit]] * shade[:, None]
+    seen_color[_turned_away(points, head.faces)[face[hit]]] = _INSIDE
+    picture[hit] = seen_color
     small = picture.reshape(SIZE, 2, SIZE, 2, 3).mean((1, 3))
     image = np.round(small.clip(0, 1) * 255).astype(np.uint8)
     return Portrait(image, points * (0.5, 0.5, 1.0), face)
+
+
+def _turned_away(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[F] bool: triangles seen from behind, that is from inside the head, through a mouth without a floor."""
+    (ax, ay), (bx, by), (cx, cy) = (points[faces[:, k], :2].T for k in range(3))
+    return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) > 0
 
 
 def _turn(yaw: float, pitch: float) -> np.ndarray:

@@ -7,9 +7,11 @@ stretch is even (Yoshizawa, Belyaev and Seidel 2004), with lengths magnified whe
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.sparse.linalg import spsolve
 
 _ROUNDS = 12
@@ -23,6 +25,45 @@ def charts(corners: np.ndarray) -> np.ndarray:
     edges = np.concatenate([corners[:, :2], corners[:, 1:]])
     graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(count, count))
     return connected_components(graph, directed=False)[1][corners[:, 0]]
+
+
+def cut_open(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """[F, 3] uv vertex of each corner after a cut up the back of the head.
+
+    The seam is the shortest path along edges from the rear of the lowest border to the top.
+    """
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+    # Cheap at the back: the seam stays away from the face and from the ears.
+    length = length * (1 + 40 * (np.abs(vertices[edges]).mean(1)[:, 0] + np.maximum(vertices[edges].mean(1)[:, 2], 0)))
+    graph = coo_matrix((length, edges.T), shape=(len(vertices),) * 2).tocsr()
+    lowest = min(border_loops(faces), key=lambda loop: float(vertices[loop, 1].mean()))
+    start = lowest[vertices[lowest, 2].argmin()]
+    part = connected_components(graph, directed=False)[1]
+    same = np.flatnonzero(part == part[start])
+    top = same[vertices[same, 1].argmax()]
+    before = dijkstra(graph, directed=False, indices=start, return_predecessors=True)[1]
+    seam = [int(top)]
+    while seam[-1] != start:
+        seam.append(int(before[seam[-1]]))
+    return _corners(faces, {(min(a, b), max(a, b)) for a, b in pairwise(seam)})
+
+
+def _corners(faces: np.ndarray, seam: set[tuple[int, int]]) -> np.ndarray:
+    """Corners glued across every shared edge that is not on the seam."""
+    beside: dict[tuple[int, int], tuple[int, int]] = {}
+    links = []
+    for f, triangle in enumerate(faces.tolist()):
+        for k in range(3):
+            a, b = triangle[k], triangle[(k + 1) % 3]
+            other = beside.pop((b, a), None)
+            if other is None:
+                beside[a, b] = (3 * f + k, 3 * f + (k + 1) % 3)
+            elif (min(a, b), max(a, b)) not in seam:
+                links += [(3 * f + k, other[1]), (3 * f + (k + 1) % 3, other[0])]
+    pairs = np.array(links)
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(faces.size,) * 2)
+    return connected_components(graph, directed=False)[1].reshape(-1, 3)
 
 
 def border_loops(faces: np.ndarray) -> list[np.ndarray]:
