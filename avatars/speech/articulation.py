@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatars.heads.arkit import NAMES
+from avatars.heads.arkit import INDEX, NAMES
 
 ARTICULATORS = (
     "jaw", "gap", "funnel", "pucker", "stretch", "smile", "lower_down", "upper_up", "roll_lower", "press", "tongue",
 )  # fmt: skip
 JAW, GAP, FUNNEL, PUCKER, STRETCH, SMILE, LOWER_DOWN, UPPER_UP, ROLL_LOWER, PRESS, TONGUE = range(11)
 
-INDEX = {name: i for i, name in enumerate(NAMES)}
 SCALE = 0.6
 """ARKit's jawOpen of the widest speech; 1.0 is a yawn."""
 LOWER_SHARE, UPPER_SHARE = 0.5, 0.3

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatars.heads.arkit import NAMES
+from avatars.heads.arkit import INDEX, NAMES
 
 from .condition import EMOTIONS
 
-_INDEX = {name: i for i, name in enumerate(NAMES)}
 YIELD = 0.65
 """Share of an emotion's mouth that speech takes away."""
 
@@ -27,15 +26,16 @@ _FACES: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-def _row(face: dict[str, float]) -> np.ndarray:
-    row = np.zeros(len(NAMES), np.float32)
+def row(face: dict[str, float]) -> np.ndarray:
+    """[52] coefficients of a face by name; `*` stands for Left and Right."""
+    out = np.zeros(len(NAMES), np.float32)
     for name, value in face.items():
         for full in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
-            row[_INDEX[full]] = value
-    return row
+            out[INDEX[full]] = value
+    return out
 
 
-OFFSETS = np.stack([_row(_FACES[name]) for name in EMOTIONS])
+OFFSETS = np.stack([row(_FACES[name]) for name in EMOTIONS])
 """[8, 52] what each emotion adds at intensity 1."""
 _IS_MOUTH = np.array([name.startswith(("mouth", "jaw", "tongue")) for name in NAMES], np.float32)
 

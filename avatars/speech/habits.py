@@ -9,9 +9,8 @@ import numpy as np
 
 from avatars.data import Motion
 from avatars.errors import FileFormatError
-from avatars.heads.arkit import NAMES
+from avatars.heads.arkit import INDEX, NAMES
 
-_INDEX = {name: i for i, name in enumerate(NAMES)}
 LOOK_ANGLE = np.radians(30.0)
 """Eye rotation that a look coefficient of 1 stands for, rad."""
 _PRIOR = 20.0
@@ -98,7 +97,7 @@ def _forgetting_time(curve: np.ndarray, step: float) -> float:
 
 def look_angles(arkit: np.ndarray) -> np.ndarray:
     """[T, 2] yaw (towards the subject's left) and pitch (upwards) of the eyes in the head, rad, of [T, 52]."""
-    column = {name: arkit[:, _INDEX[name]] for name in NAMES if name.startswith("eyeLook")}
+    column = {name: arkit[:, INDEX[name]] for name in NAMES if name.startswith("eyeLook")}
     left = column["eyeLookOutLeft"] - column["eyeLookInLeft"]
     right = column["eyeLookInRight"] - column["eyeLookOutRight"]
     up = (
@@ -118,13 +117,13 @@ def fit(motion: Motion) -> Habits:
         return usual
     seconds = float(motion.times[-1] - motion.times[0])
     step = seconds / (len(motion.times) - 1)
-    lids = (motion.arkit[:, _INDEX["eyeBlinkLeft"]] + motion.arkit[:, _INDEX["eyeBlinkRight"]]) / 2
+    lids = (motion.arkit[:, INDEX["eyeBlinkLeft"]] + motion.arkit[:, INDEX["eyeBlinkRight"]]) / 2
     low, high = np.percentile(lids, 20), lids.max()
     edges = np.diff(np.concatenate([[0], (lids > max((low + high) / 2, low + 0.25)).astype(int), [0]]))
     starts = np.flatnonzero(edges == 1)
     rate = 60 * len(starts) / seconds
     head, gaze = motion.rotation, look_angles(motion.arkit)
-    brow = (motion.arkit[:, _INDEX["browOuterUpLeft"]] + motion.arkit[:, _INDEX["browOuterUpRight"]]) / 2
+    brow = (motion.arkit[:, INDEX["browOuterUpLeft"]] + motion.arkit[:, INDEX["browOuterUpRight"]]) / 2
     moved = [_forgetting_time(head[:, i], step) for i in range(3)]
     jumps = np.flatnonzero(np.linalg.norm(np.diff(gaze, axis=0), axis=1) > np.radians(2.5))
     fixation = np.median(np.diff(jumps)) * step if len(jumps) > 3 else usual.fixation

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from avatars.heads.arkit import NAMES
-
+from .emotion import row
 from .vocal import CLASSES
 
-_INDEX = {name: i for i, name in enumerate(NAMES)}
 _FACES: dict[str, dict[str, float]] = {
     "quiet": {},
     "speech": {},
@@ -19,15 +17,7 @@ _FACES: dict[str, dict[str, float]] = {
 }
 
 
-def _row(face: dict[str, float]) -> np.ndarray:
-    row = np.zeros(len(NAMES), np.float32)
-    for name, value in face.items():
-        for full in (name[:-1] + "Left", name[:-1] + "Right") if name.endswith("*") else (name,):
-            row[_INDEX[full]] = value
-    return row
-
-
-FACES = np.stack([_row(_FACES[name]) for name in CLASSES])
+FACES = np.stack([row(_FACES[name]) for name in CLASSES])
 """[6, 52] added at full certainty."""
 LAUGH, SING = CLASSES.index("laugh"), CLASSES.index("sing")
 BACK = 0.08

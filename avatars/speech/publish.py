@@ -21,12 +21,14 @@ def publish(net: Net, corpus: Path, out: Path, recipe: Recipe, command: str) -> 
     save_tensors(out / "default.safetensors", tensors)
     make_replay(sorted(corpus.glob("train-*.tar"))[0], out / "replay.safetensors", seed=recipe.seed)
     index = read_json(corpus / "index.json")
+    log = read_json(out / "log.json") if (out / "log.json").exists() else []
     facts: dict[str, Any] = {
         "command": command,
         "corpus_command": f"avatars speech corpus -o CORPUS --hours {index['hours']:g} --seed {index['seed']}",
         "corpus_seed": index["seed"],
         "corpus_hours": round(sum(s for n, s in index["seconds"].items() if n.startswith("train")) / 3600, 3),
         "recipe": asdict(recipe),
+        "training_cpu_seconds": round(log[-1]["cpu_seconds"], 1) if log else None,
         "parameters": int(sum(v.size for v in tensors.values())),
         "sha256": sha256(out / "default.safetensors"),
         "scores": score_all(corpus, Runtime(tensors)),

@@ -112,7 +112,9 @@ def synthesize(
     """
     library = _library()
     name = voice + ("+" + variant if variant else "")
-    if library.lib.espeak_SetVoiceByName(name.encode()) != 0:
+    # The library takes an unknown variant for none, without a word.
+    known = not variant or variant in VARIANTS + TEST_VARIANTS
+    if not known or library.lib.espeak_SetVoiceByName(name.encode()) != 0:
         raise InputError(f"espeak-ng has no voice '{name}'", fix="List them with: espeak-ng --voices")
     for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
         library.lib.espeak_SetParameter(parameter, int(value), 0)
@@ -124,7 +126,7 @@ def synthesize(
     if not library.chunks or any("(" in phone for _, phone in library.events):
         return None
     pcm = to_rate(np.concatenate(library.chunks) / 32768.0, library.rate)
-    if len(pcm) < 8000:
+    if len(pcm) < 1600:
         return None
     segments = fix_stops(_segments(library.events, library.rate, len(pcm) / 16000), pcm)
     return Utterance(pcm, segments, "espeak", name, language, text)
