@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -149,22 +150,36 @@ class _Tasks:
         self._mesh.close()
 
 
+class _Stderr:
+    """Descriptor 2, put aside while anyone wants silence."""
+
+    lock = threading.Lock()
+    wishes = 0
+    saved: int | None = None
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """Hide what native code writes to stderr (TFLite and absl have no switch for it from Python).
 
-    Works on the descriptor, hence for the whole process: keep it short.
+    Works on the descriptor, hence for the whole process: keep it short. Threads may overlap.
     """
+    with _Stderr.lock:
+        _Stderr.wishes += 1
+        if _Stderr.wishes == 1:
+            try:
+                sys.stderr.flush()
+                _Stderr.saved = os.dup(2)
+                with open(os.devnull, "wb") as null:
+                    os.dup2(null.fileno(), 2)
+            except (OSError, ValueError, AttributeError):  # there is no stderr to hide
+                _Stderr.saved = None
     try:
-        sys.stderr.flush()
-        saved = os.dup(2)
-    except (OSError, ValueError, AttributeError):  # there is no stderr to hide
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), 2)
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        with _Stderr.lock:
+            _Stderr.wishes -= 1
+            if _Stderr.wishes == 0 and _Stderr.saved is not None:
+                os.dup2(_Stderr.saved, 2)
+                os.close(_Stderr.saved)
+                _Stderr.saved = None

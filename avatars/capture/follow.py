@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .faces import OVAL, FaceMesh
+from .faces import OVAL
 from .orientation import Box
 from .subject import Person
+from .views import FaceViews
 
 NO_FACE = "no face"
 OTHER = "another face"
@@ -37,7 +38,7 @@ class Follower:
     """
 
     def __init__(self, subject: Person, others: list[Person], box: Box, scale: float) -> None:
-        self._mesh = FaceMesh(static=False)
+        self._mesh = FaceViews()
         self._subject = _Path(subject, box, scale)
         self._others = [_Path(other, box, scale) for other in others]
         self._scale = scale
@@ -47,26 +48,25 @@ class Follower:
         place = self._subject.at(time)
         strangers = [found for other in self._others if (found := other.at(time)) is not None]
         if place is None:
-            self._forget(image)
+            self._mesh.forget(image.shape)
             return None, OTHER if strangers else NO_FACE
         center, size = place
         if strangers:
             image = image.copy()
         for other_center, other_size in strangers:
             if np.linalg.norm(other_center - center) < (size + other_size) / 2:
-                self._forget(image)
+                self._mesh.forget(image.shape)
                 return None, OTHER
             low = np.maximum(other_center - 0.7 * other_size, 0).astype(int)
             high = np.maximum(other_center + 0.7 * other_size, 0).astype(int)
             image[low[1] : high[1], low[0] : high[0]] = 128
-        found = self._mesh.detect(image)
-        if not len(found):
+        points = self._mesh.detect(image)
+        if points is None:
             return None, NO_FACE
-        points = found[0]
         low, high = points[:, :2].min(0), points[:, :2].max(0)
         extent = float((high - low).max())
         if np.linalg.norm((low + high) / 2 - center) > _ASTRAY * size or not 0.6 < extent / size < 1.67:
-            self._forget(image)
+            self._mesh.forget(image.shape)
             return None, OTHER
         return points, self._reason(points, extent, image.shape[1], image.shape[0])
 
@@ -78,10 +78,6 @@ class Follower:
         if over > _OUT * extent:
             return CUT
         return YAW if abs(yaw(points)) > _TURNED else ""
-
-    def _forget(self, image: np.ndarray) -> None:
-        """Make the mesh search anew in the next frame."""
-        self._mesh.detect(np.zeros_like(image))
 
     def close(self) -> None:
         """Free the model."""

@@ -198,6 +198,7 @@ def test_masked_quantile_is_the_median_of_what_counts() -> None:
                 assert (median[y, x] == kept[(len(kept) - 1) // 2]).all()
 
 
+@pytest.mark.filterwarnings("ignore:MessageFactory")
 def test_both_segmenters_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """The Tasks API runs the very model of the wheel."""
     mediapipe = pytest.importorskip("mediapipe")
