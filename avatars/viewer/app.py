@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import logging
 import threading
 import time
@@ -22,7 +21,9 @@ from .panel.drive import Drive
 from .panel.face import FaceTab
 from .panel.gauges import Gauges
 from .panel.save import SaveTab
+from .panel.training import TrainingTab
 from .panel.view import ViewTab
+from .runs import Progress, Watched
 from .scene import Scene
 from .server import Server
 from .sound import SoundTalk
@@ -67,24 +68,34 @@ class Viewer:
     """A running viewer.
 
     Args:
-        avatar: who is shown.
+        avatar: who is shown; None for the avatar of `watched`.
         options: how.
+        watched: a run whose newest checkpoint is shown, now and whenever there is another.
 
     Raises:
         InputError: the port is taken, or a file cannot be used.
     """
 
-    def __init__(self, avatar: Avatar, options: Options | None = None) -> None:
+    def __init__(self, avatar: Avatar | None, options: Options | None = None, watched: Watched | None = None) -> None:
         options = (options or Options()).validate()
+        progress: Progress | None = None
+        if avatar is None:
+            if watched is None:
+                raise InputError("There is nothing to show")
+            avatar, progress = watched.load()
         self.name = str(avatar.manifest.get("name") or "avatar")[:80]
         self.talk = SoundTalk(options.sounds)
         self.server = Server(
-            options.host, options.port, html.escape(self.name), pages={sound_page.PATH: sound_page.PAGE},
+            options.host, options.port, self.name, pages={sound_page.PATH: sound_page.PAGE},
             talks={sound_page.SOCKET: self.talk},
             downloads={f"{sound_page.FILES}{i}": path for i, path in enumerate(options.sounds)},
         )  # fmt: skip
         try:
             self._build(avatar, options)
+            self.training = None
+            if watched is not None and progress is not None:
+                with self.tabs.add_tab("Training", viser.Icon.CHART_DOTS):
+                    self.training = TrainingTab(self.server.viser.gui, self.stage, watched, progress)
         except BaseException:
             self.server.stop()
             raise
@@ -112,7 +123,7 @@ class Viewer:
         self.gauges = Gauges(self.stage)
         self.gauges.add_line(gui)
         self.drive = Drive(gui, self.stage, self._hear)
-        tabs = gui.add_tab_group()
+        self.tabs = tabs = gui.add_tab_group()
         with tabs.add_tab("Face", viser.Icon.MOOD_SMILE):
             self.face = FaceTab(gui, self.stage)
         with tabs.add_tab("View", viser.Icon.EYE):
@@ -123,8 +134,6 @@ class Viewer:
             self.save = SaveTab(gui, self.stage, self.name)
         self.slow: list[Callable[[float], None]] = [self.drive.tick, self.save.tick]
         """Called a few times a second."""
-        self.news = ""
-        """What the line of figures begins with."""
         web.on_client_connect(self._come)
         web.on_client_disconnect(self._leave)
 
@@ -155,7 +164,7 @@ class Viewer:
                     step(now)
                 self.gauges.draw(now)
                 if count % 5 == 0:
-                    self.gauges.count(self.news)
+                    self.gauges.count(self.training.news if self.training is not None else "")
             except Exception:  # the panel must outlive one bad update, which is shown in the terminal
                 log.exception("The panel could not be updated")
             count += 1
@@ -174,6 +183,8 @@ class Viewer:
         """Close everything."""
         self._stopped.set()
         self._slow.join(5)
+        if self.training is not None:
+            self.training.close()
         self.stage.close()
         self.server.stop()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.container import OutputContainer
 
 from ..errors import InputError
 from .figure import Figure
@@ -79,7 +80,7 @@ def mp4(take: Take, figure_of: Callable[[Face], Figure], progress: Callable[[flo
     return out.getvalue()
 
 
-def _add_sound(film: av.container.OutputContainer, stream: av.AudioStream, pcm: np.ndarray) -> None:
+def _add_sound(film: OutputContainer, stream: av.AudioStream, pcm: np.ndarray) -> None:
     for start in range(0, len(pcm), 1024):
         part = np.clip(pcm[start : start + 1024], -1, 1).astype(np.float32)[None]
         frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")

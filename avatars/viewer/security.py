@@ -3,6 +3,8 @@
 A web server on a user's machine can be reached by every web page the user opens. So the name a request asks for must
 be ours (DNS rebinding), a WebSocket must come from our own page, and a viewer that listens beyond this machine wants
 a token that was printed in the terminal.
+
+viser shows labels and notifications as text; only `add_html` takes markup, so texts are escaped where they go there.
 """
 
 from __future__ import annotations
@@ -154,11 +156,13 @@ def refusal(raw: Any) -> str:
         message = msgspec.msgpack.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "not msgpack"
-    if not isinstance(message, dict) or message.get("type") not in MESSAGES:
+    kind = message.get("type") if isinstance(message, dict) else None
+    if not isinstance(kind, str) or kind not in MESSAGES:
         return "not a message of this page"
     if not _plain(message, _MAX_DEPTH):
         return "holds NaN, infinity or something unexpected"
-    if message["type"] == "GuiUpdateMessage" and set(message.get("updates") or {}) != {"value"}:
+    updates = message.get("updates")
+    if kind == "GuiUpdateMessage" and not (isinstance(updates, dict) and set(updates) == {"value"}):
         return "changes more than a value"
     return ""
 

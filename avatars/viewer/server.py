@@ -145,9 +145,11 @@ class _Checked:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise InputError(f"There is no port {port}", where="--port", fix="Choose one between 1024 and 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(f"'{host}:{port}' is not an address", where="--host", fix="Use 127.0.0.1") from error
     listening = socket.socket(family, kind, protocol)
     try:
@@ -155,7 +157,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         listening.bind(address)
         listening.listen(64)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listening.close()
         raise InputError(
             f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}", where="--port",

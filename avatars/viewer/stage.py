@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from ..data import Motion
 from ..errors import AvatarError
 from ..motion.sources import motion_of_csv, motion_of_track
@@ -135,7 +137,7 @@ class Stage:
         if len(kept) < 2:
             raise AvatarError("Nothing has moved yet")
         times, faces = zip(*kept, strict=True)
-        return motion_of_faces(list(times), list(faces), self.avatar.head)
+        return motion_of_faces(np.array(times), list(faces), self.avatar.head)
 
     def close(self) -> None:
         """Stop drawing and give everything back."""

@@ -114,11 +114,13 @@ class Visitor:
         camera = view.camera(rows)
         background = np.array(look.background, np.float32) / 255
         if look.show == "nothing":
-            image = np.broadcast_to(np.uint8(look.background), (camera.height, camera.width, 3))
+            image = np.broadcast_to(np.array(look.background, np.uint8), (camera.height, camera.width, 3))
             depth = np.full((2, 2), FAR, np.float32) if look.layers else None
         else:
             image, depth = figure.picture(camera, background, look.show, depth=look.layers)
-        self.client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality, depth=depth)
+        buffer = self.client._websock_connection.get_message_buffer()
+        with buffer.sanctioned_dead_writes():  # a page may close while its picture is being drawn
+            self.client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality, depth=depth)
         self.client.flush()
         self.sent.append(time.monotonic())
         self.rows = rows

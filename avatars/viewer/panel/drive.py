@@ -77,7 +77,7 @@ class Drive:
         except AvatarError as error:
             self.source.value = self._stage.name
             if event.client is not None:
-                event.client.add_notification("This source cannot be used", html.escape(str(error)), color="red")
+                event.client.add_notification("This source cannot be used", str(error), color="red")
         self.refresh()
 
     def refresh(self) -> None:

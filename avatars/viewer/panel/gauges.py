@@ -11,6 +11,7 @@ import viser
 from ...heads.arkit import INDEX
 from ...motion.coefficients import to_arkit
 from ..stage import Stage
+from .plot import add_plot
 
 _SPAN = 6.0
 """s of curve that are shown."""
@@ -39,18 +40,8 @@ class Gauges:
 
     def add_curves(self, gui: viser.GuiApi) -> None:
         """The plot."""
-        axis = {"stroke": "#909296", "grid": {"stroke": "#3b3b3f", "width": 1}, "ticks": {"show": False}, "size": 30}
-        self.plot = gui.add_uplot(
-            (np.array([-_SPAN, 0.0]), *(np.zeros(2) for _ in _CURVES)),
-            (
-                viser.uplot.Series(label="s"),
-                *(viser.uplot.Series(label=k, stroke=color, width=1.5) for k, (color, _) in _CURVES.items()),
-            ),
-            scales={"x": viser.uplot.Scale(time=False), "y": viser.uplot.Scale(auto=False, range=(0.0, 1.0))},
-            axes=(viser.uplot.Axis(show=False), viser.uplot.Axis(**axis)),  # type: ignore[typeddict-item]
-            cursor=viser.uplot.Cursor(show=False),
-            height=230,
-        )
+        colors = {name: color for name, (color, _) in _CURVES.items()}
+        self.plot = add_plot(gui, "s", colors, height=230, unit=True, show_x=False)
 
     def draw(self, now: float) -> None:
         """The curves of the last seconds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import tempfile
 import threading
@@ -67,7 +66,7 @@ class SaveTab:
         try:
             motion = self._stage.motion()
         except AvatarError as error:
-            event.client.add_notification("No motion to save", html.escape(str(error)), color="yellow")
+            event.client.add_notification("No motion to save", str(error), color="yellow")
             return
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "motion.csv"
@@ -116,7 +115,7 @@ class SaveTab:
                 raise AvatarError("Nothing was recorded")
             data = mp4(take, lambda face: Figure(model, face), lambda share: self._say(f"Making the film: {share:.0%}"))
         except AvatarError as error:
-            client.add_notification("No film", html.escape(str(error)), color="yellow")
+            client.add_notification("No film", str(error), color="yellow")
             return
         client.send_file_download(f"{self._stem}.mp4", data, save_immediately=True)
 

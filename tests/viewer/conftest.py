@@ -1,0 +1,52 @@
+"""One avatar and one running viewer for all tests of the folder; each test finds it at rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from avatars.splats.avatar import Avatar
+from avatars.viewer.app import Options, Viewer
+
+from .making import make_avatar
+from .page import Page
+
+os.environ["SE_OFFLINE"] = "true"
+
+
+@pytest.fixture(scope="session")
+def avatar() -> Avatar:
+    """The invented avatar."""
+    return make_avatar()
+
+
+@pytest.fixture(scope="session")
+def running(avatar: Avatar) -> Iterator[Viewer]:
+    """A viewer on a free port."""
+    with Viewer(avatar, Options(port=0, livelink_port=0)) as viewer:
+        yield viewer
+
+
+@pytest.fixture
+def viewer(running: Viewer) -> Viewer:
+    """The viewer, still and with nothing added."""
+    running.stage.choose("Sliders only")
+    running.drive.source.value = "Sliders only"
+    running.drive.refresh()
+    running.face.clear()
+    return running
+
+
+@pytest.fixture
+def page(viewer: Viewer) -> Iterator[Page]:
+    """An open page that looks from the front."""
+    page = Page(viewer.server.port, viewer.stage.front())
+    yield page
+    page.close()
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean absolute difference of two pictures, in levels of 255."""
+    return float(np.abs(a.astype(float) - b.astype(float)).mean())
