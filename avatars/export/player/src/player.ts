@@ -1,0 +1,302 @@
+// <avatar-player src="folder/">: loads a bundle, draws it, and lets a page or a person drive it.
+
+import { loadBundle, PlayerError } from "./bundle";
+import { Bar, element, Sliders } from "./controls";
+import { connect, Driver, HeadPose } from "./drive";
+import { GL, openGl } from "./gl";
+import { Vec3 } from "./maths";
+import { State } from "./rig";
+import { Splats, View } from "./splats";
+import { STYLE } from "./style";
+import { lookAt, Orbit } from "./view";
+import { enterVr, vrAvailable, XrSession } from "./xr";
+
+const BACKGROUND = { dark: [23 / 255, 25 / 255, 29 / 255, 1], light: [242 / 255, 242 / 255, 239 / 255, 1] } as const;
+const MAX_PIXELS = 2.2e6;
+const VR_SPLATS = 30_000;
+
+/** What to draw in `snapshot`. */
+export interface Shot {
+  /** A row of the recording; else `coefficients`; else the face as it is now. */
+  row?: number; coefficients?: ArrayLike<number>; head?: HeadPose;
+  /** px; the capture's size if absent. */
+  width?: number; height?: number;
+  /** sRGB and alpha in [0, 1]; transparent if absent. */
+  background?: [number, number, number, number];
+  /** Look from here at there, m, with a focal length in px; the capture's camera if absent. */
+  eye?: Vec3; target?: Vec3; focal?: number;
+}
+
+export class AvatarPlayer extends HTMLElement {
+  static observedAttributes = ["src", "theme"];
+  /** Resolves when the avatar is on screen, rejects with a readable error. */
+  readonly ready: Promise<void>;
+  /** Mean time of the page's own work per frame, ms; drawing by the GPU is apart. */
+  cost = 0;
+  private settle!: { done: () => void; fail: (error: unknown) => void };
+  private readonly canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": "Avatar" });
+  private readonly message = element("div", { class: "message", role: "alert" });
+  private readonly note = element("div", { class: "note", role: "status", hidden: "" });
+  private readonly about = element("div", { class: "about" });
+  private readonly bar: Bar;
+  private sliders: Sliders | null = null;
+  private gl: GL | null = null;
+  private splats: Splats | null = null;
+  private orbit: Orbit | null = null;
+  private session: XrSession | null = null;
+  private lastTime = 0;
+  private socket: WebSocket | null = null;
+  /** Stop drawing, to spare the machine while the avatar is out of sight. */
+  paused = false;
+  /** What moves the face. */
+  driver: Driver | null = null;
+
+  constructor() {
+    super();
+    this.ready = new Promise((done, fail) => (this.settle = { done, fail }));
+    this.ready.catch(() => undefined); // shown on the page; a caller may still handle it
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [sheet];
+    this.bar = new Bar({
+      play: () => this.togglePlay(), sliders: () => this.toggleSliders(), reset: () => this.orbit?.reset(),
+      theme: () => this.setAttribute("theme", this.theme === "dark" ? "light" : "dark"),
+      vr: () => void this.toggleVr(), level: (n) => this.splats?.setLevel(n),
+    });
+    this.bar.root.hidden = true;
+    root.append(this.canvas, this.about, this.bar.root, this.note, this.message);
+    this.listen();
+  }
+
+  private started = false;
+
+  connectedCallback(): void {
+    if (!this.started && this.hasAttribute("src")) void this.start();
+  }
+
+  attributeChangedCallback(name: string): void {
+    if (name === "theme") this.bar.theme.textContent = this.theme === "dark" ? "Light" : "Dark";
+    else if (this.isConnected && !this.started) void this.start();
+  }
+
+  get theme(): "dark" | "light" {
+    return this.getAttribute("theme") === "light" ? "light" : "dark";
+  }
+
+  private async start(): Promise<void> {
+    this.started = true;
+    this.say("Loading …");
+    try {
+      const folder = new URL(this.getAttribute("src")!.replace(/\/*$/, "/"), document.baseURI);
+      const bundle = await loadBundle(folder);
+      this.gl = openGl(this.canvas);
+      this.splats = new Splats(this.gl, bundle);
+      this.driver = new Driver(bundle);
+      this.orbit = new Orbit(bundle.manifest.camera);
+      this.describe(bundle.manifest.name, bundle.manifest.license);
+      this.bar.setLevels([...bundle.manifest.lods, this.splats.count], this.splats.count);
+      this.sliders = new Sliders(this.driver, () => this.toggleSliders());
+      this.shadowRoot!.insertBefore(this.sliders.root, this.note);
+      this.bar.root.hidden = this.getAttribute("controls") === "none";
+      if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+        this.driver.alive = false;
+        this.driver.play(false);
+      }
+      this.message.hidden = true;
+      this.settle.done();
+      requestAnimationFrame((time) => this.frame(time));
+      this.bar.vr.hidden = !(await vrAvailable());
+    } catch (error) {
+      const known = error instanceof PlayerError;
+      this.say(known ? error.message : `The avatar cannot be shown: ${String(error).slice(0, 300)}`);
+      if (!known) console.error(error);
+      this.settle.fail(error);
+    }
+  }
+
+  private describe(name: string, license: string): void {
+    this.about.replaceChildren(element("b", {}, name), license && license !== "not stated" ? license : "");
+    this.about.hidden = this.getAttribute("controls") === "none";
+    this.canvas.setAttribute("aria-label", name ? `Avatar of ${name}` : "Avatar");
+  }
+
+  private say(text: string): void {
+    this.message.replaceChildren(element("p", {}, text));
+    this.message.hidden = false;
+  }
+
+  private hint(text: string): void {
+    this.note.textContent = text;
+    this.note.hidden = false;
+    setTimeout(() => (this.note.hidden = true), 6000);
+  }
+
+  // -- drawing ------------------------------------------------------------------------------------------------
+
+  private frame(time: number): void {
+    if (this.session) return; // the headset's own clock runs
+    requestAnimationFrame((next) => this.frame(next));
+    if (this.paused || !this.isConnected || !this.splats || this.gl!.isContextLost()) return;
+    const view = this.orbit!.view(...this.resize());
+    this.driver!.lookAt = null;
+    this.move(time, view);
+    this.splats.render(view, BACKGROUND[this.theme], null);
+  }
+
+  /** Advance the face to `time` (ms), move and sort the splats. */
+  private move(time: number, view: View): void {
+    const before = performance.now();
+    const step = this.lastTime ? Math.min((time - this.lastTime) / 1000, 0.1) : 0;
+    this.splats!.update(this.driver!.advance(step));
+    this.splats!.fetchCentres(!this.lastTime); // the first picture waits for its order
+    this.splats!.sort(view);
+    this.lastTime = time;
+    this.cost += 0.05 * (performance.now() - before - this.cost);
+    this.bar.play.textContent = this.driver!.playing ? "Pause" : "Play";
+    this.sliders!.follow(this.driver!.coefficients);
+  }
+
+  /** Fit the canvas to its box, at the screen's resolution within limits. */
+  private resize(): [number, number] {
+    const box = this.canvas.getBoundingClientRect(), area = Math.max(box.width * box.height, 1);
+    const ratio = Math.min(devicePixelRatio || 1, Math.sqrt(MAX_PIXELS / area));
+    const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
+    if (this.canvas.width !== width) this.canvas.width = width;
+    if (this.canvas.height !== height) this.canvas.height = height;
+    return [width, height];
+  }
+
+  /** A picture of the avatar: exact, at any size, of any moment. */
+  snapshot(shot: Shot = {}): ImageData {
+    const { gl, splats, driver, orbit } = this;
+    if (!gl || !splats || !driver || !orbit) throw new PlayerError("The avatar is not loaded yet.");
+    const camera = orbit.captured;
+    const width = shot.width ?? camera.width, height = shot.height ?? camera.height;
+    const view = shot.eye
+      ? lookAt(shot.eye, shot.target ?? [0, 0, 0.05], shot.focal ?? camera.fx, width, height)
+      : orbit.capturedView(width, height);
+    splats.update(this.stateOf(shot, driver));
+    splats.fetchCentres(true);
+    splats.sort(view);
+    const target = gl.createFramebuffer()!, buffer = gl.createRenderbuffer()!;
+    gl.bindRenderbuffer(gl.RENDERBUFFER, buffer);
+    gl.renderbufferStorage(gl.RENDERBUFFER, gl.RGBA8, width, height);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target);
+    gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, buffer);
+    splats.render(view, shot.background ?? [0, 0, 0, 0], target);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, target);
+    gl.readBuffer(gl.COLOR_ATTACHMENT0);
+    const rows = new Uint8ClampedArray(4 * width * height), out = new Uint8ClampedArray(rows.length);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, rows);
+    for (let y = 0; y < height; y++) out.set(rows.subarray(4 * width * (height - 1 - y), 4 * width * (height - y)), 4 * width * y);
+    gl.deleteFramebuffer(target);
+    gl.deleteRenderbuffer(buffer);
+    return new ImageData(straightened(out), width, height);
+  }
+
+  private stateOf(shot: Shot, driver: Driver): State {
+    if (shot.row !== undefined) {
+      if (!(shot.row >= 0 && shot.row < driver.motion.count)) throw new PlayerError(`The recording has no row ${shot.row}.`);
+      return driver.motion.row(shot.row);
+    }
+    return shot.coefficients ? driver.still(shot.coefficients, shot.head) : driver.advance(0);
+  }
+
+  // -- driving ------------------------------------------------------------------------------------------------
+
+  /** Drive the face: 52 numbers in ARKit's order, or some by name; rotation in rad and translation in m optional. */
+  setCoefficients(values: ArrayLike<number> | Record<string, number>, head: HeadPose = {}): void {
+    if (!this.driver) throw new PlayerError("The avatar is not loaded yet.");
+    this.driver.setCoefficients(values, head);
+  }
+
+  /** Take coefficients from a WebSocket; null disconnects. */
+  connect(address: string | null): void {
+    this.socket?.close();
+    this.socket = address && this.driver ? connect(address, this.driver, (why) => this.hint(why)) : null;
+  }
+
+  private togglePlay(): void {
+    this.driver?.play(!this.driver.playing);
+  }
+
+  private toggleSliders(): void {
+    if (!this.sliders) return;
+    const shown = this.sliders.root.hidden;
+    this.sliders.root.hidden = !shown;
+    this.bar.sliders.setAttribute("aria-pressed", String(shown));
+    if (shown) this.driver!.play(false);
+  }
+
+  private async toggleVr(): Promise<void> {
+    if (this.session) return this.session.end();
+    try {
+      if (this.splats!.count > VR_SPLATS) this.splats!.setLevel(VR_SPLATS);
+      this.session = await enterVr(this.gl!, (time, eyes, into, viewer) => {
+        this.driver!.lookAt = viewer;
+        this.move(time, eyes[0].view);
+        for (const { view, x, y } of eyes) this.splats!.render(view, BACKGROUND.dark, into, x, y);
+      }, () => {
+        this.session = null;
+        this.splats!.setLevel(Number(this.bar.level.value) || this.splats!.count);
+        this.bar.vr.textContent = "Enter VR";
+        requestAnimationFrame((time) => this.frame(time));
+      });
+      this.bar.vr.textContent = "Leave VR";
+    } catch (error) {
+      this.hint(`The headset cannot be used: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  private listen(): void {
+    const { canvas } = this, pointers = new Map<number, PointerEvent>();
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      pointers.set(event.pointerId, event);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const last = pointers.get(event.pointerId);
+      if (!last || !this.orbit) return;
+      const others = [...pointers.values()].filter((p) => p.pointerId !== event.pointerId);
+      if (others.length) {
+        const gap = (p: PointerEvent) => Math.hypot(p.clientX - others[0].clientX, p.clientY - others[0].clientY);
+        this.orbit.scale(gap(event) / Math.max(gap(last), 1));
+      } else this.orbit.rotate((last.clientX - event.clientX) / 250, (last.clientY - event.clientY) / 250);
+      pointers.set(event.pointerId, event);
+    });
+    for (const name of ["pointerup", "pointercancel"] as const)
+      canvas.addEventListener(name, (event) => void pointers.delete(event.pointerId));
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.orbit?.scale(Math.exp(-event.deltaY / 600));
+    }, { passive: false });
+    canvas.addEventListener("dblclick", () => this.orbit?.reset());
+    canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("webglcontextlost", () => this.say("The graphics driver was reset. Reload the page."));
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const actions: Record<string, () => void> = {
+      " ": () => this.togglePlay(), s: () => this.toggleSliders(), r: () => this.orbit?.reset(),
+      b: () => this.bar.theme.click(), "+": () => this.orbit?.scale(1.1), "-": () => this.orbit?.scale(1 / 1.1),
+      ArrowLeft: () => this.orbit?.rotate(-0.1, 0), ArrowRight: () => this.orbit?.rotate(0.1, 0),
+      ArrowUp: () => this.orbit?.rotate(0, -0.1), ArrowDown: () => this.orbit?.rotate(0, 0.1),
+    };
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}
+
+/** ImageData wants colours that are not multiplied by alpha. */
+function straightened(data: Uint8ClampedArray): Uint8ClampedArray<ArrayBuffer> {
+  const out = new Uint8ClampedArray(data);
+  for (let i = 0; i < out.length; i += 4) {
+    const a = out[i + 3];
+    if (a > 0 && a < 255) for (let k = 0; k < 3; k++) out[i + k] = (out[i + k] * 255) / a;
+  }
+  return out;
+}

@@ -1,0 +1,117 @@
+"""A headless Chromium for tests, spoken to by the WebDriver protocol over plain HTTP, and a folder served to it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+MISSING = "needs chromium and chromedriver (apt-get install chromium chromium-driver)"
+_FLAGS = (
+    "--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--hide-scrollbars", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+)  # fmt: skip
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Address of a static server of `folder`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Browser:
+    """One browser session."""
+
+    def __init__(self, size: tuple[int, int] = (700, 700)) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._folder = tempfile.TemporaryDirectory()
+        self._process = subprocess.Popen(
+            [str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._base = f"http://127.0.0.1:{port}"
+        self._session = ""
+        flags = [*_FLAGS, f"--window-size={size[0]},{size[1]}", f"--user-data-dir={self._folder.name}"]
+        options = {"binary": CHROMIUM, "args": flags}
+        wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
+        for _ in range(100):
+            try:
+                self._session = self._call("POST", "/session", {"capabilities": wanted})["sessionId"]
+                break
+            except urllib.error.URLError:
+                time.sleep(0.1)
+        self._call("POST", self._at("timeouts"), {"script": 60000, "pageLoad": 30000})
+
+    def _at(self, path: str) -> str:
+        return f"/session/{self._session}/{path}"
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=90) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(json.load(error)["value"]["message"]) from error
+
+    def open(self, address: str) -> None:
+        """Go to a page."""
+        self._call("POST", self._at("url"), {"url": address})
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Value that an async function body returns; `args` holds the arguments."""
+        wrapped = (
+            "const done = arguments[arguments.length - 1], args = Array.from(arguments).slice(0, -1);"
+            f"(async () => {{ {script} }})()"
+            ".then((v) => done([true, v]), (e) => done([false, String(e && e.message || e)]));"
+        )
+        good, value = self._call("POST", self._at("execute/async"), {"script": wrapped, "args": list(arguments)})
+        if not good:
+            raise RuntimeError(value)
+        return value
+
+    def screenshot(self, path: Path | str) -> None:
+        """Write what is on screen."""
+        Path(path).write_bytes(base64.b64decode(self._call("GET", self._at("screenshot"))))
+
+    def log(self) -> list[str]:
+        """Console messages since the last call."""
+        return [entry["message"] for entry in self._call("POST", self._at("se/log"), {"type": "browser"})]
+
+    def close(self) -> None:
+        """End the session."""
+        try:
+            if self._session:
+                self._call("DELETE", f"/session/{self._session}")
+        finally:
+            self._process.terminate()
+            self._process.wait(10)
+            self._folder.cleanup()
