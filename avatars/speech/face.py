@@ -70,9 +70,11 @@ class Face:
             speaking[i], arousal[i], certainty[i] = self._tick(out[i], inputs[i], probability[i])
         faces = out[:, : len(NAMES)]
         mouth = to_arkit(curves)
-        added = offsets(emotion, speaking, arousal) + self.amounts.nonverbal * (certainty @ FACES)
         faces += mouth
-        faces += added
+        if emotion.any():
+            faces += offsets(emotion, speaking, arousal)
+        if self.amounts.nonverbal:
+            faces += self.amounts.nonverbal * (certainty @ FACES)
         lips = curves[:, GAP]
         closed = speaking * np.maximum(1 - lips / _GUARDED, 0)
         faces[:, _CLOSE] += closed * 0.6 * np.maximum(lip_gap(faces) - lips, 0)

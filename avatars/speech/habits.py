@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from avatars.data import Motion
-from avatars.errors import FileFormatError
+from avatars.errors import FileFormatError, InputError
 from avatars.heads.arkit import INDEX, NAMES
 
 LOOK_ANGLE = np.radians(30.0)
@@ -78,6 +78,11 @@ class Amounts:
     head: float = 1.0
     brows: float = 1.0
     nonverbal: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in self.__dict__.items():
+            if not (np.isfinite(value) and 0 <= value <= 2):
+                raise InputError(f"The amount of {name} must lie between 0 and 2, not {value}")
 
 
 def _mix(measured, usual, seconds: float, prior: float = _PRIOR):

@@ -24,14 +24,17 @@ from .vocal import CLASSES
 WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
 DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
 MODULATED = (1, 3, 5, 7)
-_HALF = np.float32(0.5)
+_HALF, _ONE = np.float32(0.5), np.float32(1)
 CURVE_RANGE = np.float32(1.5)
 _VISEMES, _CURVES = len(VISEMES), len(VISEMES) + len(ARTICULATORS)
 
 
-def _silu(x: np.ndarray) -> np.ndarray:
-    """x * sigmoid(x) by tanh, which cannot overflow."""
-    return x * (_HALF + _HALF * np.tanh(_HALF * x))
+def _silu(half: np.ndarray) -> np.ndarray:
+    """x * sigmoid(x) of `half` = x / 2, by tanh, which cannot overflow. Layers store their weights halved for it."""
+    out = np.tanh(half)
+    out += _ONE
+    out *= half
+    return out
 
 
 class _Linear:
@@ -47,8 +50,11 @@ class _Linear:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         if len(x) == 1:
-            return np.matmul(self.rows, x[0][:, None])[:, 0, 0][None] + self.bias
-        return x @ self.whole + self.bias
+            out = np.matmul(self.rows, x.reshape(-1, 1)).reshape(1, -1)
+        else:
+            out = x @ self.whole
+        out += self.bias
+        return out
 
 
 @lru_cache(4)
@@ -79,12 +85,12 @@ class Runtime:
 
     def __init__(self, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         tensors = default_weights() if tensors is None else tensors
-        self._entry = _Linear(tensors["entry.weight"].T, tensors["entry.bias"])
+        self._entry = _Linear(_HALF * tensors["entry.weight"].T, _HALF * tensors["entry.bias"])
         self._norm = tensors["norm.weight"], tensors["norm.bias"]
         self._convs = []
         for i in range(len(DILATIONS)):
             taps = tensors[f"convs.{i}.weight"].transpose(2, 1, 0)
-            self._convs.append(_Linear(taps.reshape(-1, taps.shape[2]), tensors[f"convs.{i}.bias"]))
+            self._convs.append(_Linear(_HALF * taps.reshape(-1, taps.shape[2]), _HALF * tensors[f"convs.{i}.bias"]))
         self._film = tensors["film.weight"], tensors["film.bias"]
         self._head = _Linear(tensors["head.weight"].T, tensors["head.bias"])
         self.channels = len(tensors["norm.bias"])
@@ -95,10 +101,14 @@ class Runtime:
         """Forget everything heard."""
         self._past = [np.zeros((2 * d, self.channels), np.float32) for d in DILATIONS]
 
+    def take_over(self, other: Runtime) -> None:
+        """Go on from what another network of the same shape has heard."""
+        self._past = [past.copy() for past in other._past]
+
     def set_condition(self, condition: np.ndarray) -> None:
         """Style, emotion, language and look-ahead, [37] (see `condition.condition`), from the next frame on."""
         film = (self._film[0] @ condition.astype(np.float32) + self._film[1]).reshape(len(MODULATED), 2, self.channels)
-        self._gain, self._shift = 1 + film[:, 0], film[:, 1]
+        self._gain, self._shift = _ONE + film[:, 0], _HALF * film[:, 1]
 
     def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(viseme logits [T, 14], articulators [T, 11], class logits [T, 6]) of the next inputs [T, 86] float32."""
@@ -109,12 +119,16 @@ class Runtime:
         count = len(h)
         for i, dilation in enumerate(DILATIONS):
             data = np.concatenate((self._past[i], h))
-            self._past[i] = data[count:].astype(np.float32, copy=False)
-            y = self._convs[i](np.concatenate((data[:count], data[dilation : dilation + count], h), 1))
+            self._past[i] = data[count:]
+            half = self._convs[i](np.concatenate((data[:count], data[dilation : dilation + count], h), 1))
             if i in MODULATED:
                 k = MODULATED.index(i)
-                y = y * self._gain[k] + self._shift[k]
-            h = h + _HALF * _silu(y)
+                half *= self._gain[k]
+                half += self._shift[k]
+            out = _silu(half)
+            out *= _HALF
+            out += h
+            h = out
         out = self._head(h)
         curves = CURVE_RANGE * (_HALF + _HALF * np.tanh(_HALF * out[:, _VISEMES:_CURVES]))
         return out[:, :_VISEMES], curves, out[:, _CURVES:]

@@ -16,6 +16,7 @@ from .features import FrontEnd
 from .phonemes import SILENCE
 from .runtime import Runtime
 from .targets import labels
+from .vocal import CLASSES
 
 
 def run(runtime: Runtime, pcm: np.ndarray, look_ahead: int = DEFAULT_LOOK_AHEAD) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +27,15 @@ def run(runtime: Runtime, pcm: np.ndarray, look_ahead: int = DEFAULT_LOOK_AHEAD)
     visemes, curves, _ = runtime(inputs)
     frames = len(pcm) * 50 // RATE
     return visemes[look_ahead : look_ahead + frames], curves[look_ahead : look_ahead + frames]
+
+
+def spoken_seconds(pcm: np.ndarray, runtime: Runtime | None = None) -> float:
+    """Seconds of [samples] at 16 kHz in which the network hears speech: whether a clip is worth personalising with."""
+    runtime = runtime or Runtime()
+    runtime.reset()
+    runtime.set_condition(condition())
+    classes = runtime(FrontEnd()(pcm))[2]
+    return float((classes.argmax(1) == CLASSES.index("speech")).sum()) / 50 if len(classes) else 0.0
 
 
 def score(shard: Path, runtime: Runtime, look_ahead: int = DEFAULT_LOOK_AHEAD) -> dict[str, float]:

@@ -102,7 +102,10 @@ class Stream:
     def set_style(self, style: Style | None) -> None:
         """Speak as this subject from the next frame on; None for the usual way."""
         self._style = style
-        self._runtime = Runtime(style.apply(self._weights) if style else self._weights)
+        runtime = Runtime(style.apply(self._weights) if style else self._weights)
+        if hasattr(self, "_runtime"):
+            runtime.take_over(self._runtime)  # in mid-speech the network goes on with what it heard
+        self._runtime = runtime
         self._condition()
 
     def set_emotion(self, weights: Mapping[str, float], intensity: float = 1.0) -> None:
@@ -192,10 +195,9 @@ class Stream:
             self._eased += count
             self._easing = self._easing if self._eased < _EASE else None
         self._held = curves[-1]
-        emotion = np.empty((count, len(EMOTIONS)), np.float32)
-        for i in range(count):
-            self._emotion = self._emotion + (self._goal - self._emotion) * np.float32(1 / HZ / _EMOTION_TIME)
-            emotion[i] = self._emotion
+        fade = (1 - 1 / HZ / _EMOTION_TIME) ** np.arange(1, count + 1)
+        emotion = self._goal + (self._emotion - self._goal) * fade[:, None].astype(np.float32)
+        self._emotion = emotion[-1]
         self._last = np.concatenate([self._last, self._face(curves, classes, heard, emotion)])
 
     def _interpolate(self, last: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +211,7 @@ class Stream:
         if stop <= first:
             return np.zeros(0), np.zeros((0, WIDTH), np.float32)
         times = np.arange(first, stop) / self.fps
-        position = np.clip(times * HZ - 0.5 - self._index, 0, len(self._last) - 1)
+        position = np.minimum(np.maximum(times * HZ - (0.5 + self._index), 0), len(self._last) - 1)
         low = np.minimum(position.astype(int), max(len(self._last) - 2, 0))
         high = np.minimum(low + 1, len(self._last) - 1)
         share = (position - low).astype(np.float32)[:, None]

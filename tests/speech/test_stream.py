@@ -18,6 +18,7 @@ from avatars.speech.evaluate import joined, parity, quiet, whole
 from avatars.speech.habits import Amounts
 from avatars.speech.network import Net, arrays, from_arrays
 from avatars.speech.runtime import Runtime
+from avatars.speech.style import Style
 from avatars.speech.vocal import laugh, sing
 
 SONG = sing(np.random.default_rng(3)).pcm[:48000]
@@ -109,6 +110,14 @@ def test_an_interrupted_mouth_comes_to_rest() -> None:
     assert jump <= max(0.25, float(lip_gap(before.arkit)[-1]) / 4)  # eased, not cut
 
 
+def test_a_style_in_mid_speech_goes_on_smoothly() -> None:
+    stream, other = Stream(fps=50.0, amounts=STILL), Stream(fps=50.0, amounts=STILL)
+    stream.feed(SONG[:24000], 16000)
+    other.feed(SONG[:24000], 16000)
+    stream.set_style(Style())
+    np.testing.assert_array_equal(stream.feed(SONG[24000:], 16000).arkit, other.feed(SONG[24000:], 16000).arkit)
+
+
 def test_silence_and_noise_keep_the_mouth_shut() -> None:
     voice = np.concatenate([SONG, np.zeros(16000, np.float32)])
     motion = whole(voice, 16000, fps=50.0, amounts=STILL)
@@ -182,6 +191,9 @@ def test_changes_in_mid_stream_are_refused() -> None:
 
 
 def test_impossible_arguments_are_refused() -> None:
+    for amount in (-1.0, 3.0, float("nan")):
+        with pytest.raises(InputError, match="between 0 and 2"):
+            Amounts(head=amount)
     for options in ({"fps": 0.0}, {"fps": float("nan")}, {"look_ahead_ms": 50}, {"look_ahead_ms": 100}):
         with pytest.raises(InputError):
             Stream(**options)

@@ -17,7 +17,7 @@ from avatars.speech.evaluate import whole
 from avatars.speech.habits import Amounts
 from avatars.speech.replay import PATH, replay_inputs
 from avatars.speech.runtime import WEIGHTS, Runtime, default_weights, provenance
-from avatars.speech.score import score
+from avatars.speech.score import score, spoken_seconds
 from avatars.speech.targets import Manner
 
 needs_festival = pytest.mark.skipif(
@@ -61,6 +61,8 @@ def test_a_voice_never_trained_on(tmp_path: Path) -> None:
 @needs_festival
 def test_the_mouth_closes_when_speech_ends() -> None:
     for u in corpus.test_utterances("festival_kal", 2, 4):
+        assert spoken_seconds(u.pcm) > 0.6 * len(u.pcm) / 16000
+        assert spoken_seconds(np.zeros(32000, np.float32)) < 0.1
         end = max(s.end for s in u.segments if s.viseme != 0)
         pcm = np.concatenate([u.pcm[: int(end * 16000)], np.zeros(16000, np.float32)])
         motion = whole(pcm, 16000, fps=50.0, amounts=Amounts(0, 0, 0, 0, 0))
