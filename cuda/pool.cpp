@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -35,13 +36,15 @@ class Pool {
       job_ = job;
       next_.store(0, std::memory_order_relaxed);
       helpers_ = helpers;
-      running_ = helpers;
+      open_ = true;
       generation_++;
     }
     wake_.notify_all();
     drain(job, 0);
+    // A helper that a busy machine has not let wake up yet is not waited for: it finds the job closed.
     std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [this] { return running_ == 0; });
+    open_ = false;
+    done_.wait(lock, [this] { return active_ == 0; });
   }
 
  private:
@@ -54,12 +57,13 @@ class Pool {
     for (;;) {
       wake_.wait(lock, [&] { return generation_ != seen; });
       seen = generation_;
-      if (worker > helpers_) continue;
+      if (!open_ || worker > helpers_) continue;
+      active_++;
       const Job job = job_;
       lock.unlock();
       drain(job, worker);
       lock.lock();
-      if (--running_ == 0) done_.notify_one();
+      if (--active_ == 0) done_.notify_one();
     }
   }
 
@@ -68,7 +72,8 @@ class Pool {
   std::vector<std::thread> workers_;
   std::atomic<int> next_{0};
   Job job_{};
-  int helpers_ = 0, running_ = 0;
+  int helpers_ = 0, active_ = 0;
+  bool open_ = false;
   uint64_t generation_ = 0;
 };
 

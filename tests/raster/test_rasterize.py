@@ -52,7 +52,7 @@ def test_opaque_scene_stops_where_the_reference_stops(variant: str):
     tensors[3] = torch.full_like(tensors[3], 0.97)
     tensors[2] = tensors[2] * 2
     ours, theirs = run(tensors, "cpu"), run(tensors, "reference")
-    assert float(1 - ours[0].alpha.max()) < 1e-4  # some pixels are full
+    assert 1 - ours[0].alpha.max().item() < 1e-4  # some pixels are full
     assert_close(ours, theirs)
 
 
@@ -101,6 +101,20 @@ def test_larger_scenes_do_not_depend_on_the_batch():
     for b in range(3):
         alone = ops.rasterize(*[t[b : b + 1] for t in tensors], 130, 77)
         assert torch.equal(alone.color[0], together.color[b])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_torch_compile_breaks_its_graph_here_and_agrees():
+    x = scenes.leaves(scenes.free(0, 1, 50))
+
+    def function(*x: Tensor) -> Tensor:
+        scaled = [t * 1.0 for t in x]
+        return (ops.rasterize(*scaled, 40, 30).color * 2).sum()
+
+    plain = torch.autograd.grad(function(*x), x)
+    compiled = torch.autograd.grad(torch.compile(function, backend="eager")(*x), x)
+    assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,9 @@ def test_no_splats_leave_the_background():
     x = scenes.leaves(tensors)
     drawn = ops.render_bound(x[0], binding, *x[1:9], scenes.WIDTH, scenes.HEIGHT, background)
     assert torch.equal(drawn.color, background)
-    assert float(drawn.alpha.abs().max()) == 0
+    assert drawn.alpha.abs().max().item() == 0
     grads = torch.autograd.grad(drawn.color.sum(), x)
-    assert all(float(g.abs().sum()) == 0 for g in grads)
+    assert all(g.abs().sum().item() == 0 for g in grads)
 
 
 def test_wrong_shapes_are_refused():
