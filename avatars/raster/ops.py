@@ -47,22 +47,33 @@ class Rendered:
 class OperatorLike(Protocol):
     """Sparse rows with two coefficients per entry."""
 
-    start: np.ndarray
-    index: np.ndarray
-    t: np.ndarray
-    s: np.ndarray
+    @property
+    def start(self) -> np.ndarray: ...
+    @property
+    def index(self) -> np.ndarray: ...
+    @property
+    def t(self) -> np.ndarray: ...
+    @property
+    def s(self) -> np.ndarray: ...
 
 
 class BindingLike(Protocol):
     """What `render_bound` reads of `avatars.splats.binding.Binding`."""
 
-    operator: Any
-    transposed: Any
-    corner: np.ndarray
-    barycentric: np.ndarray
-    extent: np.ndarray
-    use_start: np.ndarray
-    use: np.ndarray
+    @property
+    def operator(self) -> Any: ...
+    @property
+    def transposed(self) -> Any: ...
+    @property
+    def corner(self) -> np.ndarray: ...
+    @property
+    def barycentric(self) -> np.ndarray: ...
+    @property
+    def extent(self) -> np.ndarray: ...
+    @property
+    def use_start(self) -> np.ndarray: ...
+    @property
+    def use(self) -> np.ndarray: ...
 
 
 def _outputs(like: Tensor, batch: int, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:

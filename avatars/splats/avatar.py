@@ -46,14 +46,12 @@ class Subject:
 
     @staticmethod
     def of_track(track: Track) -> Subject:
-        """Statistics of a track; the neutral is the mean of the tenth of frames with the least expression and motion."""
+        """Statistics of a track; the neutral is the median of the tenth of frames with least expression and motion."""
         e = track.expression
         speed = np.abs(np.gradient(e, axis=0)).sum(1) if len(e) > 1 else np.zeros(len(e))
         effort = e.clip(0).sum(1) + 2 * speed
         calm = np.argsort(effort)[: max(1, len(e) // 10)]
-        return Subject(
-            np.median(e[calm], 0), np.percentile(e, 2, 0), np.percentile(e, 98, 0), e.mean(0), e.std(0)
-        )
+        return Subject(np.median(e[calm], 0), np.percentile(e, 2, 0), np.percentile(e, 98, 0), e.mean(0), e.std(0))
 
 
 @dataclass
@@ -147,7 +145,9 @@ class Avatar:
                 _unpack(path, Path(unpacked))
                 return Avatar.load(unpacked)
         if not path.is_dir():
-            raise FileFormatError("No such avatar", where=path, fix="Build one with `avatars build VIDEO -o NAME.avatar`")
+            raise FileFormatError(
+                "No such avatar", where=path, fix="Build one with `avatars build VIDEO -o NAME.avatar`"
+            )
         manifest = files.read_json(path / MANIFEST)
         _check_manifest(manifest, path)
         if files.sha256(path / TENSORS) != manifest["sha256"]:
@@ -173,7 +173,11 @@ class Avatar:
 
 
 def _check_manifest(manifest: Any, path: Path) -> None:
-    if not isinstance(manifest, dict) or manifest.get("kind") != "avatar" or not isinstance(manifest.get("sha256"), str):
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("kind") != "avatar"
+        or not isinstance(manifest.get("sha256"), str)
+    ):
         raise FileFormatError("Not an avatar", where=path)
     version = manifest.get("format")
     if not isinstance(version, int) or version > FORMAT:

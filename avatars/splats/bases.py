@@ -126,7 +126,9 @@ class BasisNetwork(torch.nn.Module):
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Weights for the avatar file."""
-        return {f"network.{k}": v.detach().numpy().copy() for k, v in self.net.state_dict().items()} | self.scale.tensors()
+        return {
+            f"network.{k}": v.detach().numpy().copy() for k, v in self.net.state_dict().items()
+        } | self.scale.tensors()
 
     @staticmethod
     def from_tensors(tensors: dict[str, np.ndarray]) -> BasisNetwork:

@@ -60,7 +60,9 @@ class Pose:
 
 def camera_tensors(camera: Camera) -> tuple[Tensor, Tensor]:
     """(intrinsics [1, 4], camera_from_world [1, 4, 4]) float32."""
-    return torch.from_numpy(camera.intrinsics)[None], torch.from_numpy(camera.camera_from_world.astype(np.float32))[None]
+    return torch.from_numpy(camera.intrinsics)[None], torch.from_numpy(camera.camera_from_world.astype(np.float32))[
+        None
+    ]
 
 
 class AvatarModel:
@@ -75,9 +77,7 @@ class AvatarModel:
     def __init__(self, head: Head, splats: Splats, network: BasisNetwork) -> None:
         self.head = HeadModel(head)
         self.network = network
-        self.binding = Binding.build(
-            head.template, head.faces, splats.triangle, splats.barycentric, splats.extent
-        )
+        self.binding = Binding.build(head.template, head.faces, splats.triangle, splats.barycentric, splats.extent)
         self.parameters: dict[str, Tensor] = {
             name: torch.from_numpy(np.array(getattr(splats, name), np.float32)) for name in PARAMETERS
         }

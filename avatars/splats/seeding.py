@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..data import Camera, Splats
 from ..heads.head import Head
@@ -47,9 +47,7 @@ class View:
     matte: np.ndarray
 
 
-def seed(
-    head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int
-) -> Splats:
+def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int) -> Splats:
     """Place `count` splats; a share `fill` goes to foreground outside the mesh (hair, clothes).
 
     Args:
@@ -63,7 +61,7 @@ def seed(
     screens = [_screen(view.vertices, camera) for view in views]
     buffers = [rasterize_mesh(s, head.faces, camera.width, camera.height) for s in screens]
     outside = _uncovered(buffers[len(views) // 2].face, middle.matte)
-    filled = int(round(count * fill)) if len(outside) > 200 else 0
+    filled = round(count * fill) if len(outside) > 200 else 0
     density = _density(head, screens, camera)
     area = _areas(head.template, head.faces)
     share = density * area
@@ -95,7 +93,9 @@ def _screen(vertices: np.ndarray, camera: Camera) -> np.ndarray:
     pose = camera.camera_from_world
     p = vertices @ pose[:3, :3].T + pose[:3, 3]
     z = np.maximum(p[:, 2], 1e-4)
-    return np.stack([p[:, 0] / z * camera.fx + camera.cx, p[:, 1] / z * camera.fy + camera.cy, p[:, 2]], 1).astype(np.float32)
+    return np.stack([p[:, 0] / z * camera.fx + camera.cx, p[:, 1] / z * camera.fy + camera.cy, p[:, 2]], 1).astype(
+        np.float32
+    )
 
 
 def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def _signed_area(corners: np.ndarray) -> np.ndarray:
 
 
 def _systematic(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` draws with given shares and the least variance: one uniform offset, even steps along the cumulative sum."""
+    """`count` draws with given shares and least variance: one offset, even steps along the cumulative sum."""
     edges = np.cumsum(share)
     points = (np.arange(count) + rng.uniform()) / count * edges[-1]
     return np.searchsorted(edges, points).clip(0, len(share) - 1)
@@ -146,7 +146,7 @@ def _barycentric(count: int, rng: np.random.Generator) -> np.ndarray:
 
 def _uncovered(face: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """[M, 2] pixels (x, y) of the person that the mesh does not cover, its rim included."""
-    covered = ndimage.binary_erosion(face >= 0, iterations=4, border_value=1)
+    covered = np.asarray(ndimage.binary_erosion(face >= 0, iterations=4, border_value=1), bool)
     ys, xs = np.nonzero((matte > 127) & ~covered)
     return np.stack([xs, ys], 1)
 
@@ -167,8 +167,10 @@ def _fill(
     eyes = (head.regions["eyeball_l"] | head.regions["eyeball_r"] | head.regions["mouth_interior"])[head.faces].any(1)
     middle = corners.mean(1)
     limit = np.array([camera.width, camera.height]) + 60
-    usable = np.flatnonzero((_signed_area(corners) < 0) & ~eyes & (middle[:, :2] > -60).all(1) & (middle[:, :2] < limit).all(1))
-    triangle = usable[cKDTree(middle[usable, :2]).query(at)[1]]
+    usable = np.flatnonzero(
+        (_signed_area(corners) < 0) & ~eyes & (middle[:, :2] > -60).all(1) & (middle[:, :2] < limit).all(1)
+    )
+    triangle = usable[KDTree(middle[usable, :2]).query(at)[1]]
     depth = middle[triangle, 2]
     point = np.stack([(at[:, 0] - camera.cx) / camera.fx * depth, (at[:, 1] - camera.cy) / camera.fy * depth, depth], 1)
     world = point @ camera.world_from_camera[:3, :3].T + camera.world_from_camera[:3, 3]
@@ -208,7 +210,7 @@ def _colors(
     if not seen.any():
         return np.full((len(triangle), 3), 0.5)
     mirrored = rest[seen] * np.array([-1.0, 1.0, 1.0])
-    tree = cKDTree(np.concatenate([rest[seen], mirrored]))
+    tree = KDTree(np.concatenate([rest[seen], mirrored]))
     source = tree.query(rest[~seen])[1] % int(seen.sum())
     color[~seen] = color[seen][source]
     for region, paint in INTERIOR.items():

@@ -24,7 +24,9 @@ def projection_jacobian(points: np.ndarray, focal: float) -> np.ndarray:
     return jacobian
 
 
-def similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def similarity(
+    source: np.ndarray, target: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Best scale [T], rotation [T, 3, 3] and translation [T, 3] taking source [n, 3] to target [T, n, 3].
 
     Weighted least squares in closed form (Umeyama 1991).

@@ -87,7 +87,9 @@ class Solver:
         self.expected_focal = FOCAL_PRIOR * max(size)
         self.weights = landmark_weights(model.valid)
         self.tangent = contour_directions(self.landmarks)
-        quick = np.array([any(k in n for k in ("eyeLook", "eyeBlink", "gaze", "lid")) or n in ("jawOpen", "jaw") for n in names])
+        quick = np.array(
+            [any(k in n for k in ("eyeLook", "eyeBlink", "gaze", "lid")) or n in ("jawOpen", "jaw") for n in names]
+        )
         self.expression_prior = np.where(quick, self.priors.quick, self.priors.expression)
         self.second = _second_differences(times)
         self._slope = model.expression.transpose(1, 2, 0).astype(np.float32)
@@ -123,7 +125,10 @@ class Solver:
         rotated = head @ s.rotation[rows].transpose(0, 2, 1)
         camera = rotated + s.translation[rows][:, None]
         if (camera[..., 2] <= 1e-3).any():
-            raise TrackingError("The face solution ran behind the camera", fix="The footage does not look like one head; try another clip")
+            raise TrackingError(
+                "The face solution ran behind the camera",
+                fix="The footage does not look like one head; try another clip",
+            )
         return head, rotated, camera, project(camera, s.focal, self.center)
 
     def errors(self) -> np.ndarray:
@@ -141,7 +146,9 @@ class Solver:
 
     # -- one Gauss-Newton step ----------------------------------------------------------------------------------
 
-    def step(self, *, expression: bool = True, identity: bool = True, focal: bool = True, damping: float = 1e-3) -> None:
+    def step(
+        self, *, expression: bool = True, identity: bool = True, focal: bool = True, damping: float = 1e-3
+    ) -> None:
         """Solve the linearised problem once; switched-off unknowns stay."""
         s, n = self.state, 6 + self.size_e
         shared = self.size_s + 1
@@ -163,6 +170,7 @@ class Solver:
         at_high = (s.expression >= self.model.high - 1e-6) & (gradient[:, 6:] < 0)
         free[:, 6:] = expression & ~(at_low | at_high)
         free_shared = np.r_[np.full(self.size_s, identity), focal]
+        step, step_shared, placed = np.zeros_like(gradient), np.zeros(shared), np.zeros_like(gradient)
         for _ in range(2 if expression else 1):
             step, step_shared = _bordered_solve(
                 hessian, gradient, border, corner, corner_gradient, stiff, self.second, free, free_shared, damping
@@ -203,9 +211,15 @@ class Solver:
         c = np.empty((t, landmarks, 2, self.size_s + 1), np.float32)
         _chain(jr, self._identity_slope, c[..., :-1])
         c[..., -1] = (root @ (pixels - self.center)[..., None])[..., 0]
-        return a.reshape(t, 2 * landmarks, -1), c.reshape(t, 2 * landmarks, -1), residual.reshape(t, -1).astype(np.float32)
+        return (
+            a.reshape(t, 2 * landmarks, -1),
+            c.reshape(t, 2 * landmarks, -1),
+            residual.reshape(t, -1).astype(np.float32),
+        )
 
-    def _add_priors(self, hessian: np.ndarray, gradient: np.ndarray, corner: np.ndarray, corner_gradient: np.ndarray) -> np.ndarray:
+    def _add_priors(
+        self, hessian: np.ndarray, gradient: np.ndarray, corner: np.ndarray, corner_gradient: np.ndarray
+    ) -> np.ndarray:
         """Add priors in place; return the stiffness of every second difference, [T-2, 6+E]."""
         s, p = self.state, self.priors
         e = np.arange(6, 6 + self.size_e)
@@ -265,7 +279,9 @@ class Solver:
         plan += ([self.fit_offsets] + [self.step] * 2) * 3
         plan += [self.step]
         for i, act in enumerate(plan):
-            with threadpool_limits(1):  # many small matrices: more threads wait for each other, ten times slower when busy
+            with threadpool_limits(
+                1
+            ):  # many small matrices: more threads wait for each other, ten times slower when busy
                 act()
             if progress is not None:
                 progress((i + 1) / len(plan), f"landmark error {np.median(self.errors()[:, self.model.valid]):.2f} px")

@@ -14,7 +14,7 @@ _FACING = np.diag([1.0, -1.0, -1.0])  # world_from_head of a head that looks int
 
 
 def rest_torso(rotation: np.ndarray) -> np.ndarray:
-    """[3, 3] torso rotation for head rotations [T, 3, 3]: the body follows half of the mean head turn, little of its nod."""
+    """[3, 3] torso rotation for head rotations [T, 3, 3]: half of the mean head turn, little of its nod."""
     turn = (Rotation.from_matrix(rotation).mean() * Rotation.from_matrix(_FACING).inv()).as_rotvec()
     return Rotation.from_rotvec(turn * np.array([0.3, 0.5, 0.0])).as_matrix() @ _FACING
 
@@ -42,7 +42,10 @@ def track_torso(
     similar = _feature_motion(frames, matte, landmarks, reference)
     pixel = seat[:2] / seat[2] * camera.fx + [camera.cx, camera.cy]
     # The reference frame's neck may sit off its median place; undo every frame's motion to find the place at rest.
-    at = (rotation @ neck + translation)[:, :2] / (rotation @ neck + translation)[:, 2:] * camera.fx + [camera.cx, camera.cy]
+    at = (rotation @ neck + translation)[:, :2] / (rotation @ neck + translation)[:, 2:] * camera.fx + [
+        camera.cx,
+        camera.cy,
+    ]
     undone = np.array([np.linalg.solve(m[:, :2], p - m[:, 2]) for m, p in zip(similar, at, strict=True)])
     pixel = np.median(undone, axis=0)
     scale = np.sqrt(np.abs(np.linalg.det(similar[:, :, :2])))

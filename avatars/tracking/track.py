@@ -34,7 +34,8 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
     rows = np.flatnonzero(clip.used)
     if len(rows) < _MIN_FRAMES:
         raise TrackingError(
-            f"Only {len(rows)} usable frames; at least {_MIN_FRAMES} are needed", fix="Film 10 to 60 seconds of one face in good light"
+            f"Only {len(rows)} usable frames; at least {_MIN_FRAMES} are needed",
+            fix="Film 10 to 60 seconds of one face in good light",
         )
     width, height = clip.size
     solver = Solver(LandmarkModel.of(head), clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names)
@@ -74,7 +75,12 @@ def save_track(track: Track, path: Path | str) -> None:
 
     tensors = {name: getattr(track, name) for name in _ARRAYS}
     tensors |= {f"corrections.{k}": v for k, v in track.corrections.items()}
-    words = {"kind": "track", "format": str(_FORMAT), "camera": json.dumps(track.camera.to_json()), "head": json.dumps(track.head)}
+    words = {
+        "kind": "track",
+        "format": str(_FORMAT),
+        "camera": json.dumps(track.camera.to_json()),
+        "head": json.dumps(track.head),
+    }
     files.save_tensors(path, tensors, words)
 
 

@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..heads.head import Head
 from ..splats.avatar import Avatar, Subject
 from ..splats.model import Pose
+from ..tracking.personal import personalise
 from ..tracking.track import load_track, save_track, track
 from . import corrections
 from .evaluate import Evaluation, evaluate
@@ -108,7 +109,13 @@ def build(
 
     started = time.monotonic()
     listener.stage("capture", str(video))
-    clip = capture(Path(video), run.clip, size=preset.size, subject=subject, progress=listener.progress)
+    clip = capture(
+        Path(video),
+        run.clip,
+        size=preset.size,
+        subject=subject,
+        progress=lambda news, share: listener.progress(share, news),
+    )
     timings["capture"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -116,10 +123,8 @@ def build(
     tracked = _track(clip, head, run, listener)
     timings["track"] = time.monotonic() - started
 
-    thinned = thin(tracked, preset.frames)
-    train_rows, test_rows = split(thinned.times, test)
+    trainer, thinned, train_rows, test_rows = prepare(head, clip, tracked, preset, test)
     listener.stage("train", f"{len(train_rows)} frames, {preset.splats} splats, {preset.iterations} iterations")
-    trainer = Trainer(head.shape(tracked.identity), clip, thinned, train_rows, preset)
     trainer.run(run.directory / _training_name(preset, test), listener.training)
     timings["train"] = trainer.seconds
 
@@ -153,6 +158,20 @@ def _training_name(preset: Preset, test: str) -> str:
     return f"training-{digest}"
 
 
+def prepare(
+    head: Head, clip: Clip, tracked: Track, preset: Preset, test: str
+) -> tuple[Trainer, Track, np.ndarray, np.ndarray]:
+    """A training about to begin: trainer, thinned and personal track, training rows, test rows; deterministic.
+
+    Args:
+        head: generic head that the track refers to.
+        test: 'tail', 'fifth' or 'none'.
+    """
+    person, thinned = personalise(head, thin(tracked, preset.frames))
+    train_rows, test_rows = split(thinned.times, test)
+    return Trainer(person, clip, thinned, train_rows, preset), thinned, train_rows, test_rows
+
+
 def thin(tracked: Track, most: int) -> Track:
     """At most `most` rows: farthest-point choice over expression and pose, so that rare openings stay.
 
@@ -175,7 +194,16 @@ def thin(tracked: Track, most: int) -> Track:
 
 def rows_of(tracked: Track, rows: np.ndarray) -> Track:
     """Some rows of a track."""
-    names = ("frame", "times", "expression", "rotation", "translation", "torso_rotation", "torso_translation", "confidence")
+    names = (
+        "frame",
+        "times",
+        "expression",
+        "rotation",
+        "translation",
+        "torso_rotation",
+        "torso_translation",
+        "confidence",
+    )
     return replace(tracked, **{name: getattr(tracked, name)[rows] for name in names})
 
 

@@ -57,5 +57,7 @@ def restore(directory: Path, trainer: Trainer) -> bool:
         trainer.iteration, trainer.bad = int(words["iteration"]), int(words["bad"])
         trainer.seconds, trainer.smooth = float(words["seconds"]), float(words["smooth"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise FileFormatError(f"The checkpoint does not fit this run: {error}", where=path, fix="Delete it to start afresh") from error
+        raise FileFormatError(
+            f"The checkpoint does not fit this run: {error}", where=path, fix="Delete it to start afresh"
+        ) from error
     return True

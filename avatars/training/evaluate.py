@@ -32,7 +32,11 @@ class Evaluation:
 
     def to_json(self) -> dict[str, float]:
         """The names that reports and later runs read."""
-        out = {"psnr": self.photometric["psnr"], "ssim": self.photometric["ssim"], "psnr_landmark": self.landmark["psnr"]}
+        out = {
+            "psnr": self.photometric["psnr"],
+            "ssim": self.photometric["ssim"],
+            "psnr_landmark": self.landmark["psnr"],
+        }
         out["ssim_landmark"] = self.landmark["ssim"]
         out |= {k: v for k, v in self.photometric.items() if k.startswith("psnr_")}
         out |= {f"landmark_{k}": v for k, v in self.landmark.items() if k.startswith("psnr_")}
@@ -40,13 +44,17 @@ class Evaluation:
 
 
 @torch.no_grad()
-def render_row(model: AvatarModel, store: FrameStore, camera: Camera, pose: Pose, row: int, level: int = 0) -> torch.Tensor:
+def render_row(
+    model: AvatarModel, store: FrameStore, camera: Camera, pose: Pose, row: int, level: int = 0
+) -> torch.Tensor:
     """[1, 3, H, W] of one row over the clip's own background."""
     frame = store.get(row, level)
     return model.render(pose, camera.resized(*store.sizes[level]), frame.background).color
 
 
-def measure(model: AvatarModel, store: FrameStore, camera: Camera, poses: Pose, rows: np.ndarray) -> list[dict[str, float]]:
+def measure(
+    model: AvatarModel, store: FrameStore, camera: Camera, poses: Pose, rows: np.ndarray
+) -> list[dict[str, float]]:
     """Figures of each row, posed by `poses` (one per row, in order)."""
     out = []
     for i, row in enumerate(rows):

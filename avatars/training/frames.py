@@ -52,7 +52,9 @@ class FrameStore:
                 self.mattes[level][i, 0] = _resized(matte, at)
         self.has_plate = clip.plate is not None
         plate = clip.plate if clip.plate is not None else np.zeros((height, width, 3), np.uint8)
-        self.plates = [torch.from_numpy(_resized(plate, at).transpose(2, 0, 1).astype(np.float32) / 255)[None] for at in self.sizes]
+        self.plates = [
+            torch.from_numpy(_resized(plate, at).transpose(2, 0, 1).astype(np.float32) / 255)[None] for at in self.sizes
+        ]
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -83,14 +85,21 @@ class FrameStore:
         return weight
 
 
-def region_box(landmarks: np.ndarray, group: tuple[int, ...] | range, width: int, height: int) -> tuple[int, int, int, int]:
+def region_box(
+    landmarks: np.ndarray, group: tuple[int, ...] | range, width: int, height: int
+) -> tuple[int, int, int, int]:
     """Padded box (x0, y0, x1, y1) px of some landmarks [478, 2], inside the image."""
     points = landmarks[list(group)]
     low, high = points.min(0), points.max(0)
     pad = _REGION_PAD * (high - low).max()
     x0, y0 = np.floor(low - pad).astype(int)
     x1, y1 = np.ceil(high + pad).astype(int)
-    return int(np.clip(x0, 0, width)), int(np.clip(y0, 0, height)), int(np.clip(x1, 0, width)), int(np.clip(y1, 0, height))
+    return (
+        int(np.clip(x0, 0, width)),
+        int(np.clip(y0, 0, height)),
+        int(np.clip(x1, 0, width)),
+        int(np.clip(y1, 0, height)),
+    )
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from ..data import Clip, Splats, Track
@@ -97,7 +97,9 @@ class Trainer:
         views = []
         for row in chosen:
             p = self.poses.row(int(row))
-            vertices = body.pose(p.expression, p.rotation, p.translation, p.torso_rotation, p.torso_translation)[0].numpy()
+            vertices = body.pose(p.expression, p.rotation, p.translation, p.torso_rotation, p.torso_translation)[
+                0
+            ].numpy()
             image = self.store.images[0][row].transpose(1, 2, 0)
             views.append(View(vertices, image, self.store.mattes[0][row, 0]))
         preset = self.preset
@@ -155,9 +157,7 @@ class Trainer:
 
     def _loss(self, pose: Pose, delta: Tensor | None, frame: Supervision, level: int) -> Tensor:
         (intrinsics, view), (width, height) = self.views[level], self.store.sizes[level]
-        drawn = self.model.draw(
-            self.model.vertices(pose), delta, intrinsics, view, width, height, frame.background
-        )
+        drawn = self.model.draw(self.model.vertices(pose), delta, intrinsics, view, width, height, frame.background)
         loss = ops.photometric_loss(drawn.color, frame.image, frame.weight, self.preset.ssim)
         if self.preset.alpha > 0:
             loss = loss + self.preset.alpha * (drawn.alpha - frame.matte).abs().mean()
@@ -202,10 +202,10 @@ class Trainer:
 
 
 def rarity(expression: np.ndarray) -> np.ndarray:
-    """[T] shares summing to 1: rows whose expression [T, E] has few neighbours (blinks, wide mouths) come more often."""
+    """[T] shares summing to 1: rows with few neighbours in expression [T, E] (blinks, wide mouths) come more often."""
     near = min(8, len(expression) - 1)
     if near < 1:
         return np.full(len(expression), 1 / max(len(expression), 1))
-    distance = cKDTree(expression).query(expression, near + 1)[0][:, -1]
+    distance = KDTree(expression).query(expression, near + 1)[0][:, -1]
     share = (distance / max(float(np.median(distance)), 1e-6)).clip(*_RARITY)
     return share / share.sum()

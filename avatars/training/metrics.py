@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..capture import faces
@@ -53,5 +52,3 @@ def mean(rows: list[dict[str, float]]) -> dict[str, float]:
 def _tight_box(points: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
     low, high = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int)
     return int(max(low[0], 0)), int(max(low[1], 0)), int(min(high[0], width)), int(min(high[1], height))
-
-

@@ -26,6 +26,8 @@ _EPS = 1e-7
 that shine through at a rim of one frame wander at full speed, and speckle the first side view."""
 _MAX_SCALE, _MAX_LOG_ASPECT = 0.012, 2.3
 """Largest standard deviation, m, and log of the largest ratio between a splat's axes."""
+_FAR, _EYE_REACH = 3.0, 0.7
+"""How far a splat may leave its seat on the skin and on an eyeball, in extents."""
 
 
 class Optimizer:
@@ -40,11 +42,12 @@ class Optimizer:
         self.network_first = [torch.zeros_like(p) for p in self.network]
         self.network_second = [torch.zeros_like(p) for p in self.network]
         self.scale_limit = (_MAX_SCALE / torch.from_numpy(model.binding.extent)).log()[:, None]
+        self.reach, self.steady = _reach(model)
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()
     def splats(self, rate: float) -> None:
-        """Move per-splat tensors by their gradients, then keep scales and colours within bounds."""
+        """Move per-splat tensors by their gradients, then keep places, scales and colours within bounds."""
         self.steps += 1
         for name in PARAMETERS:
             value = self.model.parameters[name]
@@ -61,11 +64,14 @@ class Optimizer:
         torch.minimum(scale, self.scale_limit, out=scale)
         torch.maximum(scale, scale.amax(1, keepdim=True) - _MAX_LOG_ASPECT, out=scale)
         self.model.parameters["color"].clamp_(0, 1)
+        mean = self.model.parameters["mean"]
+        torch.minimum(torch.maximum(mean, self.reach[0], out=mean), self.reach[1], out=mean)
 
     @torch.no_grad()
     def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
         """Move the bases by the rank-one gradient gradient[n, j] * weights[k], and the network by its own."""
         self.basis_steps += 1
+        gradient = gradient * self.steady
         lr = torch.tensor(BASIS_RATES, dtype=torch.float32) * rate
         ops.adam_outer_(
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
@@ -116,3 +122,22 @@ class Optimizer:
             put(self.network_first[i], f"network.first.{i}")
             put(self.network_second[i], f"network.second.{i}")
         self.steps, self.basis_steps = (int(x) for x in tensors["steps"])
+
+
+def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Bounds of the mean [N, 3] in extents, and a mask [N, 9] of what bases may move.
+
+    Splats on the skin stay near it, else they show beside it from the side. Those of the eyeballs stay on or under its
+    surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids.
+    """
+    mean = model.parameters["mean"].detach()
+    low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
+    fill = mean.abs().amax(1) > 0  # surface splats start in place, fill does not
+    low[fill], high[fill] = -np.inf, np.inf
+    head, corner = model.head.head, model.binding.corner
+    eye = torch.from_numpy((head.regions["eyeball_l"] | head.regions["eyeball_r"])[corner].all(1))
+    low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
+    high[eye, 2] = 0.0
+    steady = torch.ones(len(mean), 9)
+    steady[eye, :6] = 0.0
+    return (low, high), steady

@@ -12,47 +12,85 @@ import cv2
 import numpy as np
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1c2024;--soft:#667079;--line:#e3e6e9;--card:#fff;--back:#f4f5f6;--one:#2563c9;--two:#d9730d}
-@media(prefers-color-scheme:dark){:root{--ink:#e8eaec;--soft:#98a2ab;--line:#33393f;--card:#1d2125;--back:#131619;
---one:#76a9fa;--two:#f2a65a}}
-*{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:28px 20px 60px}h1{font-size:30px;line-height:1.2;margin:0 0 4px}
-h2{font-size:19px;margin:0 0 4px}p{margin:0 0 14px;color:var(--soft);max-width:75ch}
-section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px;margin:18px 0}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:18px 0}
-.tile{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:12px 14px}
-.tile b{display:block;font-size:24px;line-height:1.2;font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:13px}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:18px}.pair section{margin:0}
-.row{display:grid;gap:10px;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));margin:0 0 14px}
-.five{grid-template-columns:repeat(5,1fr)}.three{grid-template-columns:repeat(3,1fr);max-width:680px}
-figure{margin:0}figure img{width:100%;display:block;border-radius:8px;background:#fff}
-figcaption{font-size:12.5px;color:var(--soft);padding:4px 2px;font-variant-numeric:tabular-nums}
-.zoom{cursor:zoom-in}.zoom input{position:absolute;opacity:0;pointer-events:none}
-.zoom input:checked~img{position:fixed;inset:0;width:100vw;height:100vh;object-fit:contain;background:#000c;z-index:9;
-cursor:zoom-out;border-radius:0}
-.wipe,.turn{position:relative;border-radius:8px;overflow:hidden;background:#fff}.wipe img,.turn img{width:100%;display:block}
-.wipe img+img{position:absolute;inset:0;clip-path:inset(0 0 0 50%)}.turn img{display:none}.turn img.on{display:block}
-.wipe i{position:absolute;bottom:8px;font:12px system-ui;background:#0009;color:#fff;border-radius:4px;padding:1px 7px}
-.wipe i+i{right:8px}.wipe i:first-of-type{left:8px}input[type=range]{width:100%;margin:10px 0 0}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}td,th{padding:3px 18px 3px 0;text-align:left;
-vertical-align:top;font-weight:400}th{color:var(--soft)}td.n{text-align:right}
-.bar{display:grid;grid-template-columns:150px 1fr 70px;gap:10px;align-items:center;font-size:14px;margin:5px 0}
-.bar div{background:var(--line);border-radius:4px;height:9px;overflow:hidden}.bar div b{display:block;height:9px;background:var(--one)}
-.bar.low div b{background:var(--two)}.bar em{font-style:normal;color:var(--soft);text-align:right}
-svg{width:100%;height:auto;display:block}svg text{font:11px system-ui;fill:var(--soft)}svg .grid{stroke:var(--line)}
-svg polyline{fill:none;stroke-width:1.6}svg .a{stroke:var(--one)}svg .b{stroke:var(--two)}svg rect.a{fill:var(--one);stroke:none}
-svg text.a{fill:var(--one);stroke:none}svg text.b{fill:var(--two);stroke:none}
-ul{margin:6px 0 14px;padding-left:20px}li{margin:3px 0}details summary{cursor:pointer;color:var(--soft)}
-footer{color:var(--soft);font-size:13px}@media(max-width:700px){.five{grid-template-columns:repeat(2,1fr)}}
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #667079; --line: #e3e6e9; --card: #fff; --back: #f4f5f6;
+  --one: #2563c9; --two: #d9730d }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaec; --soft: #98a2ab; --line: #33393f; --card: #1d2125; --back: #131619; --one: #76a9fa;
+    --two: #f2a65a } }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
+main { max-width: 1120px; margin: 0 auto; padding: 28px 20px 60px }
+h1 { font-size: 30px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere }
+h2 { font-size: 19px; margin: 0 0 4px }
+p { margin: 0 0 14px; color: var(--soft); max-width: 80ch }
+section, .tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px }
+section { padding: 20px; margin: 18px 0 }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 18px 0 }
+.tile { padding: 12px 14px }
+.tile b { display: block; font-size: 24px; line-height: 1.25 }
+.tile span { display: block; color: var(--soft); font-size: 13px; line-height: 1.35 }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 18px }
+.pair section { margin: 0 }
+.row { display: grid; gap: 10px; grid-template-columns: repeat(4, 1fr); margin: 0 0 12px }
+.five { grid-template-columns: repeat(5, 1fr) }
+.three { grid-template-columns: repeat(3, 1fr); max-width: 680px }
+figure { margin: 0 }
+figure img { width: 100%; display: block; border-radius: 8px; background: #fff }
+figcaption { font-size: 12.5px; color: var(--soft); padding: 4px 2px }
+.zoom { cursor: zoom-in }
+.zoom input { position: absolute; opacity: 0; pointer-events: none }
+.zoom input:checked ~ img { position: fixed; inset: 0; width: 100vw; height: 100vh; object-fit: contain;
+  background: #000d; z-index: 9; cursor: zoom-out; border-radius: 0 }
+.wipe, .turn { position: relative; border-radius: 8px; overflow: hidden; background: #fff }
+.wipe img, .turn img { width: 100%; display: block }
+.wipe img + img { position: absolute; inset: 0; clip-path: inset(0 0 0 50%) }
+.turn img { display: none }
+.turn img.on { display: block }
+.wipe i { position: absolute; bottom: 8px; left: 8px; font: 12px system-ui; background: #0009; color: #fff;
+  border-radius: 4px; padding: 1px 7px }
+.wipe i + i { left: auto; right: 8px }
+input[type=range] { width: 100%; margin: 10px 0 0; accent-color: var(--one) }
+table { border-collapse: collapse; font-size: 14px }
+body, svg text { font-variant-numeric: tabular-nums }
+td, th { padding: 3px 18px 3px 0; text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere }
+th { color: var(--soft); min-width: 110px }
+.facts { columns: 3 280px; column-gap: 28px }
+.facts div { break-inside: avoid; margin: 0 0 18px }
+.facts p, .pair p { margin: 0 0 6px; color: var(--ink); font-weight: 600 }
+.pair section p { color: var(--soft); font-weight: 400; margin: 0 0 14px }
+.bar { display: grid; grid-template-columns: 150px 1fr 70px; gap: 10px; align-items: center; font-size: 14px;
+  margin: 5px 0 }
+.bar div { background: var(--line); border-radius: 4px; height: 9px; overflow: hidden }
+.bar div b { display: block; height: 9px; background: var(--one) }
+.bar.low div b { background: var(--two) }
+.bar em { font-style: normal; color: var(--soft); text-align: right }
+svg { width: 100%; height: auto; display: block }
+svg text { font: 12px system-ui; fill: var(--soft) }
+svg .grid { stroke: var(--line) }
+svg polyline { fill: none; stroke-width: 1.8 }
+svg polyline.a { stroke: var(--one) }
+svg polyline.b { stroke: var(--two) }
+svg text.a, svg rect { fill: var(--one) }
+svg text.b { fill: var(--two) }
+ul { margin: 6px 0 18px; padding-left: 20px }
+li { margin: 3px 0 }
+@media (max-width: 700px) { .row, .five, .three { grid-template-columns: repeat(2, 1fr) } }
 """
 _SCRIPT = """
-for(const w of document.querySelectorAll('[data-wipe]')){const r=w.parentNode.querySelector('input');
-const f=()=>w.querySelectorAll('img')[1].style.clipPath=`inset(0 0 0 ${r.value}%)`;r.addEventListener('input',f);f();
-w.addEventListener('pointermove',e=>{const b=w.getBoundingClientRect();r.value=100*(e.clientX-b.left)/b.width;f()})}
-for(const t of document.querySelectorAll('[data-turn]')){const r=t.parentNode.querySelector('input'),p=[...t.querySelectorAll('img')];
-const f=()=>p.forEach((x,i)=>x.classList.toggle('on',i==r.value));r.addEventListener('input',f);f();
-t.addEventListener('pointermove',e=>{const b=t.getBoundingClientRect();
-r.value=Math.min(p.length-1,Math.floor(p.length*(e.clientX-b.left)/b.width));f()})}
+const follow = (box, move) => box.addEventListener('pointermove', e => {
+  const edge = box.getBoundingClientRect(); move((e.clientX - edge.left) / edge.width) });
+for (const box of document.querySelectorAll('[data-wipe]')) {
+  const slider = box.parentNode.querySelector('input'), top = box.querySelectorAll('img')[1];
+  const show = () => top.style.clipPath = `inset(0 0 0 ${slider.value}%)`;
+  slider.addEventListener('input', show);
+  follow(box, share => { slider.value = 100 * share; show() });
+  show() }
+for (const box of document.querySelectorAll('[data-turn]')) {
+  const slider = box.parentNode.querySelector('input'), views = [...box.querySelectorAll('img')];
+  const show = () => views.forEach((view, i) => view.classList.toggle('on', i == slider.value));
+  slider.addEventListener('input', show);
+  follow(box, share => { slider.value = Math.min(views.length - 1, Math.floor(views.length * share)); show() });
+  show() }
 """
 
 
@@ -88,10 +126,9 @@ def source(image: np.ndarray, quality: int = 86) -> str:
 
 def picture(image: np.ndarray, caption: str, quality: int = 86) -> str:
     """A picture with a caption; it fills the window when clicked."""
-    return (
-        f'<figure><label class="zoom"><input type="checkbox"><img src="{source(image, quality)}" alt="{text(caption)}"></label>'
-        f"<figcaption>{text(caption)}</figcaption></figure>"
-    )
+    shown = f'<img src="{source(image, quality)}" alt="{text(caption)}">'
+    enlarged = f'<label class="zoom"><input type="checkbox">{shown}</label>'
+    return f"<figure>{enlarged}<figcaption>{text(caption)}</figcaption></figure>"
 
 
 def row(pictures: Iterable[str], kind: str = "") -> str:
@@ -116,11 +153,8 @@ def turntable(views: Sequence[np.ndarray], caption: str) -> str:
 
 def tiles(entries: Iterable[tuple[str, str]]) -> str:
     """Large figures with a few words below: (figure, words)."""
-    return (
-        '<div class="tiles">'
-        + "".join(f'<div class="tile"><b>{text(a)}</b><span>{text(b)}</span></div>' for a, b in entries)
-        + "</div>"
-    )
+    each = (f'<div class="tile"><b>{text(a)}</b><span>{text(b)}</span></div>' for a, b in entries)
+    return f'<div class="tiles">{"".join(each)}</div>'
 
 
 def table(rows: Iterable[tuple[object, ...]]) -> str:
@@ -152,7 +186,7 @@ def curve(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], x_name
     if len(every) < 2:
         return ""
     (x0, x1), (y0, y1) = _span([x for x, _ in every]), _span([y for _, y in every])
-    left, top, width, height = 52, 14, 570, 170
+    left, top, width, height = 46, 30, 584, 150
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + width * (x - x0) / (x1 - x0), top + height * (1 - (y - y0) / (y1 - y0))
@@ -164,13 +198,13 @@ def curve(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], x_name
         parts.append(f'<text x="{left - 6}" y="{at + 4:.1f}" text-anchor="end">{y:g}</text>')
     for x in _ticks(x0, x1):
         parts.append(f'<text x="{place(x, y0)[0]:.1f}" y="{top + height + 16}" text-anchor="middle">{x:g}</text>')
-    for kind, (name, points), at in zip("ab", clean, (left + 8, left + 170), strict=False):
+    for kind, (name, points), at in zip("ab", clean, (left + width - 90, left + width), strict=False):
         line = " ".join(f"{a:.1f},{b:.1f}" for a, b in (place(*point) for point in points))
-        parts.append(
-            f'<polyline class="{kind}" points="{line}"/><text class="{kind}" x="{at}" y="{top + 10}">{text(name)}</text>'
-        )
-    parts.append(f'<text x="{left + width}" y="{top + height + 32}" text-anchor="end">{text(x_name)}</text>')
-    parts.append(f'<text x="4" y="{top - 3}">{text(y_name)}</text>')
+        parts.append(f'<polyline class="{kind}" points="{line}"/>')
+        if len(clean) > 1:
+            parts.append(f'<text class="{kind}" x="{at}" y="14" text-anchor="end">{text(name)}</text>')
+    parts.append(f'<text x="{left + width}" y="{top + height + 33}" text-anchor="end">{text(x_name)}</text>')
+    parts.append(f'<text x="2" y="14">{text(y_name)}</text>')
     return f'<svg viewBox="0 0 640 222" role="img" aria-label="{text(y_name)}">{"".join(parts)}</svg>'
 
 

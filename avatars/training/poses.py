@@ -42,7 +42,7 @@ class PoseTable:
         self.low, self.high = torch.from_numpy(low.astype(np.float32)), torch.from_numpy(high.astype(np.float32))
         count = len(pose)
         self.visits = torch.zeros(count, dtype=torch.int64)
-        width = {name: 3 for name in _RATES} | {"expression": pose.expression.shape[1]}
+        width = dict.fromkeys(_RATES, 3) | {"expression": pose.expression.shape[1]}
         self.first = {name: torch.zeros(count, width[name]) for name in _RATES}
         self.second = {name: torch.zeros(count, width[name]) for name in _RATES}
 

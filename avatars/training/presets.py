@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import files
 from ..errors import InputError
@@ -46,7 +46,7 @@ class Preset:
     """Standard deviation of noise on the network's expression input."""
     seed: int = 0
 
-    _LIMITS = {
+    _LIMITS: ClassVar[dict[str, tuple[float, float]]] = {
         "size": (64, 2048), "frames": (8, 100000), "splats": (100, 2000000), "fill": (0, 0.9), "bases": (0, 64),
         "iterations": (1, 10**7), "coarse": (0, 1), "refine_from": (0, 1), "bases_from": (0, 1), "ssim": (0, 1),
         "random_background": (0, 1), "alpha": (0, 100), "focus": (0, 100), "noise": (0, 1), "seed": (0, 2**31 - 1),
@@ -57,8 +57,14 @@ class Preset:
         for f in fields(self):
             value, (low, high) = getattr(self, f.name), self._LIMITS[f.name]
             whole = f.type == "int"
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
-                raise InputError(f"{f.name} must be a {'whole number' if whole else 'number'}, not {value!r}", where=where)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int if whole else (int, float))
+                or not math.isfinite(value)
+            ):
+                raise InputError(
+                    f"{f.name} must be a {'whole number' if whole else 'number'}, not {value!r}", where=where
+                )
             if not low <= value <= high:
                 raise InputError(f"{f.name} = {value} is outside [{low}, {high}]", where=where)
         return self

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _TURN = range(-36, 37, 6)
 _SIDES = (-30, -15, 15, 30)
 _HELD_OUT, _WORST = 4, 3
+_APART = 0.3
+"""s between two of the worst frames."""
 _SECTIONS = ("psnr", "ssim", "psnr_face", "psnr_mouth", "psnr_eyes", "psnr_above_chin", "psnr_below_chin")
 
 
@@ -53,7 +55,7 @@ def page(
     body = [
         _top(avatar, result, found, timings),
         _first_look(painter, result),
-        _frames(painter, result),
+        _frames(painter, track, result),
         _sides(painter),
         _expressions(painter),
         _curves(track, result, history),
@@ -69,7 +71,8 @@ def _name(avatar: Avatar) -> str:
 
 def _top(avatar: Avatar, result: Evaluation | None, found: dict[str, Any], timings: dict[str, float]) -> str:
     made = avatar.manifest.get("provenance", {})
-    words = f"Made from {made.get('source', {}).get('name', 'a film')}, {found['frames']} frames of {found['seconds']:.0f} s"
+    film = made.get("source", {}).get("name", "a film")
+    words = f"Made from {film}, {found['frames']} frames of {found['seconds']:.0f} s"
     if made.get("built"):
         words += f", {str(made['built'])[:10]}"
     tiles = []
@@ -96,7 +99,7 @@ def _first_look(painter: Painter, result: Evaluation | None) -> str:
         rows = [int(result.rows[sorted(range(len(scores)), key=scores.__getitem__)[len(scores) // 2]])]
     compared = painter.pair(rows[0])
     turn = html.section(
-        "Turn the head", "Move the pointer over it. What the film never showed is guessed.",
+        "Turn the head", "Move the pointer over it; unseen sides are guessed.",
         html.turntable([painter.around(degrees) for degrees in _TURN], "view"),
     )  # fmt: skip
     what = "A typical frame that training never saw." if result is not None else "A training frame; none was held out."
@@ -104,19 +107,18 @@ def _first_look(painter: Painter, result: Evaluation | None) -> str:
     return f'<div class="pair">{turn}{both}</div>'
 
 
-def _frames(painter: Painter, result: Evaluation | None) -> str:
+def _frames(painter: Painter, track: Track, result: Evaluation | None) -> str:
     """Film against avatar, by both protocols, and the worst frames."""
     if result is None:
         rows = [html.row(painter.training_row(row), "three") for row in painter.usual(None, _HELD_OUT)]
         return html.section("Film against avatar", "Training frames: nothing was held out.", "".join(rows))
-    score = {
-        int(row): (a, b) for row, a, b in zip(result.rows, result.photometric_rows, result.landmark_rows, strict=True)
-    }
+    pairs = zip(result.photometric_rows, result.landmark_rows, strict=True)
+    score = {int(row): pair for row, pair in zip(result.rows, pairs, strict=True)}
     usual = painter.usual(result, _HELD_OUT)
-    worst = sorted(score, key=lambda row: score[row][0]["psnr"])[:_WORST]
+    worst = _worst(track, {row: a["psnr"] for row, (a, _) in score.items()})
     words = (
-        "None of these frames was trained on. 'Fitted' poses the avatar by the frame's pixels, 'landmarks' by face landmarks "
-        "alone, as a live driver would. Differences are four times enlarged. Click a picture to enlarge it."
+        "None of these frames was trained on. 'Fitted' poses the avatar by the frame's pixels, 'landmarks' by face "
+        "landmarks alone, as a live driver would. Differences are four times enlarged. Click a picture to enlarge it."
     )
     seen = html.section(
         "Unseen frames", words, "".join(html.row(painter.held_out_row(row, *score[row]), "five") for row in usual)
@@ -126,6 +128,15 @@ def _frames(painter: Painter, result: Evaluation | None) -> str:
         "".join(html.row(painter.held_out_row(row, *score[row]), "five") for row in worst),
     )  # fmt: skip
     return seen + bad
+
+
+def _worst(track: Track, score: dict[int, float]) -> list[int]:
+    """Rows with the lowest score, each some time away from the others: one mishap is shown once."""
+    out: list[int] = []
+    for row in sorted(score, key=score.__getitem__):
+        if all(abs(track.times[row] - track.times[other]) > _APART for other in out):
+            out.append(row)
+    return out[:_WORST]
 
 
 def _sides(painter: Painter) -> str:
@@ -139,7 +150,7 @@ def _expressions(painter: Painter) -> str:
     words = (
         "The neutral face, and single actions at full strength: further than most people go, and than the film went."
     )
-    return html.section("Expressions", words, html.row(faces))
+    return html.section("Expressions", words, html.row(faces, "five"))
 
 
 def _curves(track: Track, result: Evaluation | None, history: Sequence[tuple[int, float]]) -> str:
@@ -161,18 +172,16 @@ def _curves(track: Track, result: Evaluation | None, history: Sequence[tuple[int
 def _footage(found: dict[str, Any]) -> str:
     """How well the face was followed, what the film covers, what to film again."""
     advice = "".join(f"<li>{html.text(line)}</li>" for line in found["advice"])
-    said = (
-        f"<b>Film again for a better avatar:</b><ul>{advice}</ul>"
-        if advice
-        else "<p>The footage leaves little to wish for.</p>"
-    )
+    said = "<p>The footage leaves little to wish for.</p>"
+    if advice:
+        said = f"<b>Film again for a better avatar:</b><ul>{advice}</ul>"
     rmse = [(name, f"{value:.2f} px") for name, value in found["landmark_rmse_px"].items()]
     rmse.append(("trembling of a still head", f"{found['jitter_px']:.2f} px"))
     moves = html.bars((name, found["coverage"][name], f"{found['moves_mm'][name]:.1f} mm") for name in MOVES)
-    yaw = html.columns(found["yaw_histogram"], "frames by turn of the head, degrees")
-    left = f"<div><p>Landmark error, at 512 px</p>{html.table(rmse)}</div>"
-    right = f"<div><p>How far the face moved, against what a good film shows</p>{moves}</div>"
-    return html.section("The film", "", f'{said}<div class="pair">{left}{right}</div>{yaw}')
+    yaw = html.columns(found["yaw_histogram"], "frames (positive: to the right of the picture)")
+    moved = f"<div><p>How far the face moved, against what a good film shows</p>{moves}</div>"
+    turned = f"<div><p>Turn of the head, degrees</p>{yaw}<br><p>Landmark error, at 512 px</p>{html.table(rmse)}</div>"
+    return html.section("The film", "", f'{said}<div class="pair">{moved}{turned}</div>')
 
 
 def _details(avatar: Avatar, clip: Clip, result: Evaluation | None, timings: dict[str, float]) -> str:
@@ -196,14 +205,11 @@ def _details(avatar: Avatar, clip: Clip, result: Evaluation | None, timings: dic
     settings = list(avatar.manifest.get("preset", {}).items())
     columns = [f"<div><p>Origin</p>{html.table(facts)}</div>", f"<div><p>Time spent</p>{html.table(spent)}</div>"]
     if result is not None:
-        both = [
-            (n, f"{result.photometric[n]:.4g}", f"{result.landmark[n]:.4g}")
-            for n in _SECTIONS
-            if n in result.photometric
-        ]
+        known = [name for name in _SECTIONS if name in result.photometric]
+        both = [(name, f"{result.photometric[name]:.4g}", f"{result.landmark[name]:.4g}") for name in known]
         columns.append(f"<div><p>Unseen frames: fitted, landmarks</p>{html.table(both)}</div>")
     columns.append(f"<div><p>Settings</p>{html.table(settings)}</div>")
-    return html.section("Figures, versions, settings", "", f'<div class="pair">{"".join(columns)}</div>')
+    return html.section("Figures, versions, settings", "", f'<div class="facts">{"".join(columns)}</div>')
 
 
 def _duration(seconds: float) -> str:

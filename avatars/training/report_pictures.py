@@ -17,10 +17,10 @@ from .evaluate import Evaluation
 from .page import picture
 from .views import EXPRESSIONS, around, expressed, rest_pose
 
-_LARGE, _SMALL, _FACE = 512, 256, 240
+_LARGE, _SMALL, _FACE = 512, 256, 280
 """px: frames that can be enlarged, differences, close-ups."""
 _VIEW = 384
-_CLOSE = 1.5
+_CLOSE = 1.35
 """Height of a close-up in heights of the face."""
 _GAIN = 4.0
 

@@ -1,4 +1,4 @@
-"""Poses and cameras to look at an avatar by: at rest, from the side, with one expression, for reports and renderings."""
+"""Poses and cameras to look at an avatar by: at rest, from the side, with one expression."""
 
 from __future__ import annotations
 

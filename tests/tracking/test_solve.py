@@ -83,7 +83,9 @@ def test_similarity_recovers_scale_rotation_translation() -> None:
 def test_recovers_a_known_head(model: LandmarkModel) -> None:
     motion = _motion(model, 30, 2)
     focal = 2.2 * 512
-    solver = Solver(model, _landmarks(model, motion, focal, 0.3), np.arange(30) / 25.0, (512, 512), default_head().expression_names)
+    solver = Solver(
+        model, _landmarks(model, motion, focal, 0.3), np.arange(30) / 25.0, (512, 512), default_head().expression_names
+    )
     state = solver.run()
     turn = Rotation.from_matrix(state.rotation @ motion[2].transpose(0, 2, 1)).magnitude()
     assert np.degrees(turn).max() < 1.5
@@ -98,7 +100,9 @@ def test_recovers_a_known_head(model: LandmarkModel) -> None:
 
 def test_still_head_does_not_jitter(model: LandmarkModel) -> None:
     still = tuple(x if x.ndim == 1 else np.repeat(x[:1], 40, 0) for x in _motion(model, 2, 4))
-    solver = Solver(model, _landmarks(model, still, 1126.0, 0.5), np.arange(40) / 25.0, (512, 512), default_head().expression_names)
+    solver = Solver(
+        model, _landmarks(model, still, 1126.0, 0.5), np.arange(40) / 25.0, (512, 512), default_head().expression_names
+    )
     solver.run()
     pixels = solver.predict()[3]
     bend = pixels[2:] - 2 * pixels[1:-1] + pixels[:-2]
@@ -108,11 +112,20 @@ def test_still_head_does_not_jitter(model: LandmarkModel) -> None:
 
 def test_a_gap_in_time_uncouples_frames(model: LandmarkModel) -> None:
     times = np.r_[np.arange(10), np.arange(10) + 100] / 25.0
-    solver = Solver(model, _landmarks(model, _motion(model, 20, 5), 1126.0, 0.0), times, (512, 512), default_head().expression_names)
+    solver = Solver(
+        model, _landmarks(model, _motion(model, 20, 5), 1126.0, 0.0), times, (512, 512), default_head().expression_names
+    )
     assert not set(solver.second.first) & {8, 9}
 
 
 def test_nonsense_is_refused(model: LandmarkModel) -> None:
     marks = np.random.default_rng(0).uniform(0, 512, size=(10, 478, 3))
     with pytest.raises(TrackingError):
-        Solver(model, np.full_like(marks, np.nan), np.arange(10) / 25.0, (512, 512), default_head().expression_names, Priors()).run()
+        Solver(
+            model,
+            np.full_like(marks, np.nan),
+            np.arange(10) / 25.0,
+            (512, 512),
+            default_head().expression_names,
+            Priors(),
+        ).run()

@@ -62,7 +62,9 @@ def _draw(head: Head, track: Track, size: int, rng: np.random.Generator) -> Clip
         vertices = model.pose(e, r, move, b, shift)
         v = vertices[0].numpy()
         camera = track.camera
-        screen = np.stack([v[:, 0] / v[:, 2] * camera.fx + camera.cx, v[:, 1] / v[:, 2] * camera.fy + camera.cy, v[:, 2]], 1)
+        screen = np.stack(
+            [v[:, 0] / v[:, 2] * camera.fx + camera.cx, v[:, 1] / v[:, 2] * camera.fy + camera.cy, v[:, 2]], 1
+        )
         buffers = rasterize_mesh(screen.astype(np.float32), head.faces, size, size)
         corners = head.faces[buffers.face.clip(0)]
         image = (colors[corners] * buffers.barycentric[..., None]).sum(2)
@@ -70,7 +72,16 @@ def _draw(head: Head, track: Track, size: int, rng: np.random.Generator) -> Clip
         images.append(np.where(seen[..., None], image, background))
         mattes.append(seen)
         points = model.landmarks(vertices)[0].numpy()
-        marks.append(np.stack([points[:, 0] / points[:, 2] * camera.fx + camera.cx, points[:, 1] / points[:, 2] * camera.fy + camera.cy, points[:, 2] * 0], 1))
+        marks.append(
+            np.stack(
+                [
+                    points[:, 0] / points[:, 2] * camera.fx + camera.cx,
+                    points[:, 1] / points[:, 2] * camera.fy + camera.cy,
+                    points[:, 2] * 0,
+                ],
+                1,
+            )
+        )
     return Clip(
         frames=(np.clip(images, 0, 1) * 255).round().astype(np.uint8),
         times=track.times,
