@@ -135,7 +135,7 @@ class Retarget:
         limited = soften(moved, self.subject.top, _MARGIN)
         limited[:, FULL] = moved[:, FULL]
         out = np.clip(limited, 0, 1)
-        # Lips close over an open jaw, hardly beyond: a tracker may have seen a little more, which is then the subject's.
+        # Lips close over an open jaw, hardly beyond: what more a tracker saw is then the subject's own.
         close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
         out[:, close] = np.minimum(out[:, close], np.maximum(out[:, jaw] + self._seal, 0))
         return out

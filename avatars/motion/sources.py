@@ -58,12 +58,13 @@ def motion_of_video(
         AvatarError: as `capture` and `track`.
     """
     from ..capture.clip import capture
+    from ..tracking.personal import personalise
     from ..tracking.track import track
 
     say = progress or (lambda news, share: None)
     clip = capture(video, work, subject=subject, progress=say)
     tracked = track(clip, head, lambda share, news="": say(news, share))
-    person = head.shape(tracked.identity)
+    person, tracked = personalise(head, tracked)
     return motion_of_track(tracked, person), clip
 
 
