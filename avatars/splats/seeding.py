@@ -131,6 +131,24 @@ def _signed_area(corners: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
+def lookalikes(head: Head, triangle: np.ndarray, rest: np.ndarray, seen: np.ndarray, count: int = 1) -> np.ndarray:
+    """[unseen, count] indices of the seen splats that unseen ones should look like.
+
+    Nearest on either side of the face, in a space where height counts most: what lies behind takes after what is
+    seen beside it (hair after hair), not after the ear or the neck that happens to be closest.
+
+    Args:
+        triangle: [N]; rest: [N, 3] m, splat centres at rest; seen: [N] bool.
+    """
+    place = rest * np.array([0.7, 2.0, 0.5])
+    source = np.flatnonzero(seen & ~head.faces_of("ears")[triangle])
+    if len(source) < count:
+        source = np.flatnonzero(seen)
+    tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
+    near = tree.query(place[~seen], k=[*range(1, count + 1)])[1]
+    return source[np.asarray(near) % len(source)]
+
+
 def _systematic(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` draws with given shares and least variance: one offset, even steps along the cumulative sum."""
     edges = np.cumsum(share)
@@ -209,10 +227,7 @@ def _colors(
     seen = weight > 0
     if not seen.any():
         return np.full((len(triangle), 3), 0.5)
-    mirrored = rest[seen] * np.array([-1.0, 1.0, 1.0])
-    tree = KDTree(np.concatenate([rest[seen], mirrored]))
-    source = tree.query(rest[~seen])[1] % int(seen.sum())
-    color[~seen] = color[seen][source]
+    color[~seen] = color[lookalikes(head, triangle, rest, seen)[:, 0]]
     for region, paint in INTERIOR.items():
         color[~seen & head.faces_of(region)[triangle]] = paint
     return color

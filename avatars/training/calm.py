@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 
 from ..data import Camera, Splats
 from ..heads.head import Head
 from ..splats.model import AvatarModel
-from ..splats.seeding import INTERIOR
+from ..splats.seeding import INTERIOR, lookalikes
 from .poses import PoseTable
 
 _VIEWS = 24
@@ -67,16 +66,11 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
         seen = visibility(model, poses, camera, rows) > _SHOWN
     if seen.all() or seen.sum() < 100:
         return 0
-    rest = model.rest_means().numpy()
-    shown, hidden = np.flatnonzero(seen), np.flatnonzero(~seen)
-    # Height tells hair from skin better than depth does: what lies behind takes after what is seen beside it.
-    place = rest * np.array([0.7, 2.0, 0.5])
-    source = shown[~np.isin(seeded.triangle[shown], np.flatnonzero(head.faces_of("ears")))]
-    tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
-    nearest = tree.query(place[hidden], k=8)[1] % len(source)
+    hidden = np.flatnonzero(~seen)
+    near = lookalikes(head, seeded.triangle, model.rest_means().numpy(), seen, 8)
     target = torch.from_numpy(hidden)
     p = model.parameters
-    p["color"][target] = p["color"].detach()[torch.from_numpy(source[nearest])].median(1).values
+    p["color"][target] = p["color"].detach()[torch.from_numpy(near)].median(1).values
     for region, paint in INTERIOR.items():
         inside = hidden[head.faces_of(region)[seeded.triangle[hidden]]]
         p["color"][torch.from_numpy(inside)] = torch.tensor(paint)
