@@ -28,7 +28,7 @@ class Preset:
     """Learned bases (K) on position, rotation and colour."""
     iterations: int = 12000
     """Training steps, one frame each."""
-    coarse: float = 0.35
+    coarse: float = 0.45
     """Share of the steps at half resolution."""
     refine_from: float = 0.05
     """Share of the steps after which the track is refined photometrically."""
@@ -42,7 +42,7 @@ class Preset:
     """Weight of the difference between alpha and matte."""
     focus: float = 2.0
     """Extra weight of mouth and eyes in the image loss."""
-    noise: float = 0.02
+    noise: float = 0.03
     """Standard deviation of noise on the network's expression input."""
     seed: int = 0
 
