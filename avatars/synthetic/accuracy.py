@@ -1,0 +1,96 @@
+"""How far a tracked head is from the true one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..data import Track
+from ..errors import InputError
+from ..heads.head import Head
+from .truth import GroundTruth, vertices_of
+
+
+@dataclass(frozen=True)
+class TrackingErrors:
+    """Errors of the T tracked frames."""
+
+    rotation_deg: np.ndarray
+    """[T] angle between the tracked and the true head."""
+    wobble_deg: np.ndarray
+    """[T] the same after the best constant rotation is taken out."""
+    translation: np.ndarray
+    """[T] distance between the tracked and the true head's origin, best common scale taken out, per true distance."""
+    vertices_m: np.ndarray
+    """[T] mean distance over the face region after a similarity alignment of each frame."""
+    focal_ratio: float
+    """Tracked focal length over the true one, in units of the picture's width."""
+
+    def summary(self) -> dict[str, float]:
+        """Means, in degrees, per cent and millimetres."""
+        return {
+            "rotation_deg": float(self.rotation_deg.mean()),
+            "wobble_deg": float(self.wobble_deg.mean()),
+            "translation_percent": float(100 * self.translation.mean()),
+            "vertices_mm": float(1e3 * self.vertices_m.mean()),
+            "focal_ratio": self.focal_ratio,
+        }
+
+
+def tracking_errors(track: Track, truth: GroundTruth, head: Head) -> TrackingErrors:
+    """Compare a track of a synthetic video with the truth.
+
+    Args:
+        track: made from that video with `head`.
+        head: with its identity basis.
+
+    Raises:
+        InputError: the track has no frame of the video.
+        FileFormatError: track or truth belong to another head.
+    """
+    rows = track.frame
+    if not len(rows) or rows.max() >= len(truth.track.frame):
+        raise InputError("The track is not of this video")
+    found, true = Rotation.from_rotvec(track.rotation), Rotation.from_rotvec(truth.track.rotation[rows])
+    apart = true.inv() * found  # in the head's own frame, where a wrong idea of the face sits
+    wobble = apart * apart.mean().inv()
+    t, s = track.translation.astype(float), truth.track.translation[rows].astype(float)
+    scale = float((t * s).sum() / (t * t).sum())
+    region = head.regions["face"]
+    tracked = vertices_of(track, head)[:, region].astype(float)
+    real = truth.vertices(head, rows)[:, region].astype(float)
+    ratio = (track.camera.fx / track.camera.width) / (truth.track.camera.fx / truth.track.camera.width)
+    return TrackingErrors(
+        rotation_deg=np.degrees(apart.magnitude()),
+        wobble_deg=np.degrees(wobble.magnitude()),
+        translation=np.linalg.norm(scale * t - s, axis=1) / np.linalg.norm(s, axis=1),
+        vertices_m=np.array(
+            [np.linalg.norm(align(a, b)(a) - b, axis=1).mean() for a, b in zip(tracked, real, strict=True)]
+        ),
+        focal_ratio=float(ratio),
+    )
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x -> scale * rotation @ x + translation."""
+
+    scale: float
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Transformed points [n, 3]."""
+        return self.scale * points @ self.rotation.T + self.translation
+
+
+def align(source: np.ndarray, target: np.ndarray) -> Similarity:
+    """The similarity that takes points [n, 3] nearest to others [n, 3], in least squares (Umeyama 1991)."""
+    a, b = source - source.mean(0), target - target.mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    sign = np.array([1.0, 1.0, np.linalg.det(u @ vt)])
+    rotation = (u * sign) @ vt
+    scale = float((s * sign).sum() / (a * a).sum())
+    return Similarity(scale, rotation, target.mean(0) - scale * rotation @ source.mean(0))
