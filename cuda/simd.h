@@ -34,28 +34,19 @@ GS_INLINE VF select(VI m, VF a, VF b) { return (VF)(((VI)a & m) | ((VI)b & ~m));
 GS_INLINE VF fsqrt(VF x) { return _mm256_sqrt_ps(x); }
 GS_INLINE VF vmin(VF a, VF b) { return _mm256_min_ps(a, b); }
 GS_INLINE VF vmax(VF a, VF b) { return _mm256_max_ps(a, b); }
-GS_INLINE bool any(VI m) { return _mm256_movemask_ps((__m256)m) != 0; }
 #elif defined(__SSE2__)
 GS_INLINE VF fsqrt(VF x) { return _mm_sqrt_ps(x); }
 GS_INLINE VF vmin(VF a, VF b) { return _mm_min_ps(a, b); }
 GS_INLINE VF vmax(VF a, VF b) { return _mm_max_ps(a, b); }
-GS_INLINE bool any(VI m) { return _mm_movemask_ps((__m128)m) != 0; }
 #else
 GS_INLINE VF fsqrt(VF x) { VF r; for (int i = 0; i < kLanes; i++) r[i] = __builtin_sqrtf(x[i]); return r; }
 GS_INLINE VF vmin(VF a, VF b) { return select(a < b, a, b); }
 GS_INLINE VF vmax(VF a, VF b) { return select(a > b, a, b); }
-GS_INLINE bool any(VI m) { for (int i = 0; i < kLanes; i++) if (m[i]) return true; return false; }
 #endif
 
 GS_INLINE VF fmin2(VF a, VF b) { return vmin(a, b); }
 GS_INLINE VF fmax2(VF a, VF b) { return vmax(a, b); }
 GS_INLINE VF fabs2(VF x) { return (VF)((VI)x & 0x7fffffff); }
-
-GS_INLINE VF iota() {
-  VF v;
-  for (int i = 0; i < kLanes; i++) v[i] = (float)i;
-  return v;
-}
 
 GS_INLINE float sum(VF v) {
 #if defined(__AVX2__)

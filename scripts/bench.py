@@ -32,6 +32,12 @@ from avatars import files  # noqa: E402
 from avatars.raster import native, ops, reference  # noqa: E402
 from avatars.splats.binding import Binding, bind_reference  # noqa: E402
 
+# Called with lists of tensors, which a type checker cannot count.
+render_bound: Any = ops.render_bound
+rasterize: Any = ops.rasterize
+rasterize_reference: Any = reference.rasterize
+bind: Any = bind_reference
+
 BASELINE = ROOT / "scripts" / "bench_baseline.json"
 GATED = ("forward_vs_naive_one_thread", "forward_backward_vs_naive_one_thread")
 """One thread against one: a neighbour's load slows both alike."""
@@ -96,16 +102,14 @@ class Scene:
 
     def draw(self, x: list[Tensor]) -> ops.Rendered:
         """Bound splats by the native backend."""
-        return ops.render_bound(x[0], self.binding, *x[1:7], *self.cameras, self.size, self.size, self.background)
+        return render_bound(x[0], self.binding, *x[1:7], *self.cameras, self.size, self.size, self.background)
 
     def free(self) -> list[Tensor]:
         """The same Gaussians as means, quaternions, scales, opacities and colours in the world."""
         from avatars.geometry import quaternion_from_matrix
 
         with torch.no_grad():
-            means, turn, scale, opacity, color = bind_reference(
-                self.vertices, self.binding, *self.params.values(), self.delta
-            )
+            means, turn, scale, opacity, color = bind(self.vertices, self.binding, *self.params.values(), self.delta)
             tensors = (means, quaternion_from_matrix(turn), scale, opacity, color)
             return [t.contiguous().requires_grad_() for t in tensors]
 
@@ -149,7 +153,7 @@ def against_naive(scene: Scene, rounds: int) -> dict[str, float]:
     grads, image = [torch.zeros_like(t) for t in x], torch.empty(3, size, size)
 
     def ours(backward: bool) -> Tensor:
-        drawn = ops.rasterize(*x, *scene.cameras, size, size).color
+        drawn = rasterize(*x, *scene.cameras, size, size).color
         return torch.autograd.grad(drawn, x, scene.gradient)[0] if backward else drawn
 
     with tempfile.TemporaryDirectory() as folder:
@@ -184,9 +188,9 @@ def against_reference(rounds: int) -> dict[str, float]:
 
     def run(backend: str, backward: bool) -> None:
         if backend == "reference":
-            color = reference.rasterize(*x, *scene.cameras, 96, 96)[0]
+            color = rasterize_reference(*x, *scene.cameras, 96, 96)[0]
         else:
-            color = ops.rasterize(*x, *scene.cameras, 96, 96).color
+            color = rasterize(*x, *scene.cameras, 96, 96).color
         if backward:
             torch.autograd.grad(color, x, scene.gradient)
 
@@ -230,10 +234,13 @@ def training_step(scene: Scene, rounds: int, k: int = 20) -> dict[str, float]:
         loss.backward()
         for t, (m, v) in zip(x, moments, strict=False):
             columns = t.shape[-1] if t.ndim > 1 else 1
-            rows = [u.reshape(-1, columns) for u in (t.detach(), t.grad, m, v)]
-            ops.adam_(*rows, torch.zeros(columns), 1)
+            assert t.grad is not None
+            param, grad, first, second = (u.reshape(-1, columns) for u in (t.detach(), t.grad, m, v))
+            ops.adam_(param, grad, first, second, torch.zeros(columns), 1)
             t.grad = None
-        ops.adam_outer_(bases, *moments[-1], delta.grad[0], weights.detach()[0], torch.zeros(9), 1)
+        assert delta.grad is not None
+        first, second = moments[-1]
+        ops.adam_outer_(bases, first, second, delta.grad[0], weights.detach()[0], torch.zeros(9), 1)
 
     timed, plain = TimedLibrary(), native.library
     with ops.native_threads():
