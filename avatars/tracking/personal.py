@@ -23,26 +23,22 @@ def personalise(head: Head, track: Track) -> tuple[Head, Track]:
     """The person's head and the track in its units.
 
     A detector's landmarks sit where this person's lids and lips are, not where the mean head's are; baking their
-    offsets into the mesh puts splats on the right surface. A narrow eye closes at half a blink of the mean head: the
-    blink axes are rescaled so that 1.0 closes this person's lids, which is what every driver means by it.
+    offsets into the mesh puts splats on the right surface. `Head.shape` makes a blink of 1.0 close this person's lids;
+    the track's blinks, found with the mean head's, are put in that unit.
 
     Args:
         head: generic head that the track refers to.
         track: its identity and landmark offsets make the person.
     """
-    person = head.shape(track.identity)
-    person = replace(person, template=(person.template + _seats(person, track.landmark_offsets)).astype(np.float32))
-    basis, expression = person.expression_basis.copy(), track.expression.copy()
+    person = head.shape(track.identity, _seats(head.shape(track.identity), track.landmark_offsets))
+    expression = track.expression.copy()
     for name, pairs in _LIDS.items():
-        if name not in person.expression_names:
-            continue
-        axis = person.expression_names.index(name)
-        scale = _blink_scale(person, axis, pairs)
-        basis[axis] *= scale
-        expression[:, axis] = (expression[:, axis] / scale).clip(
-            person.expression_low[axis], person.expression_high[axis]
-        )
-    return replace(person, expression_basis=basis), replace(track, expression=expression)
+        if name in person.expression_names:
+            axis = person.expression_names.index(name)
+            ratio = _closing(person, axis, pairs) / max(_closing(head, axis, pairs), 1e-4)
+            low, high = person.expression_low[axis], person.expression_high[axis]
+            expression[:, axis] = (expression[:, axis] / np.clip(ratio, *_BLINK_RANGE)).clip(low, high)
+    return person, replace(track, expression=expression)
 
 
 def _landmark_points(head: Head, field: np.ndarray) -> np.ndarray:
@@ -67,14 +63,12 @@ def _seats(head: Head, offsets: np.ndarray) -> np.ndarray:
     return out
 
 
-def _blink_scale(head: Head, axis: int, pairs: tuple[tuple[int, int], ...]) -> float:
-    """How much of the axis brings the lids together: the open gap over what the axis closes of it."""
+def _closing(head: Head, axis: int, pairs: tuple[tuple[int, int], ...]) -> float:
+    """m by which one unit of an axis brings the lids together."""
     rest = _landmark_points(head, head.template)
     move = _landmark_points(head, head.expression_basis[axis])
-    gaps, closes = [], []
+    closes = []
     for upper, lower in pairs:
         gap = rest[upper] - rest[lower]
-        along = gap / max(float(np.linalg.norm(gap)), 1e-6)
-        gaps.append(float(gap @ along))
-        closes.append(float((move[lower] - move[upper]) @ along))
-    return float(np.clip(np.mean(gaps) / max(np.mean(closes), 1e-4), *_BLINK_RANGE))
+        closes.append(float((move[lower] - move[upper]) @ gap) / max(float(np.linalg.norm(gap)), 1e-6))
+    return float(np.mean(closes))

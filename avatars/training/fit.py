@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import Camera
 from ..raster import ops
-from ..splats.model import AvatarModel, camera_tensors
+from ..splats.model import AvatarModel, Pose, camera_tensors
 from .frames import FrameStore
 from .poses import PoseTable
 
@@ -46,16 +46,22 @@ def fit_poses(
 
 
 def _fit_row(model: AvatarModel, store: FrameStore, camera: Camera, poses: PoseTable, row: int, ssim: float) -> None:
-    for level, steps, start in _PLAN:
+    """Descend through the plan; the pose kept is the one with the least loss at full resolution, the first included."""
+    index = np.array([row])
+    best, kept = float("inf"), poses.row(row)
+    for level, steps, start in ((0, 1, 0.0), *_PLAN):
         width, height = store.sizes[level]
         intrinsics, view = camera_tensors(camera.resized(width, height))
         frame = store.get(row, level)
         for step in range(steps):
             with ops.native_threads():
                 pose, leaf = poses.leaf(row)
-                drawn = model.draw(
-                    model.vertices(pose), model.delta(model.weights(pose)), intrinsics, view, width, height,
-                    frame.background,
-                )  # fmt: skip
-                ops.photometric_loss(drawn.color, frame.image, frame.weight, ssim).backward()
-                poses.step(row, leaf, start * 0.1 ** (step / steps))
+                delta = model.delta(model.weights(pose))
+                drawn = model.draw(model.vertices(pose), delta, intrinsics, view, width, height, frame.background)
+                loss = ops.photometric_loss(drawn.color, frame.image, frame.weight, ssim)
+                if level == 0 and float(loss.detach()) < best:
+                    best, kept = float(loss.detach()), Pose(*(x.clone() for x in vars(poses.row(row)).values()))
+                if start > 0:
+                    loss.backward()
+                    poses.step(row, leaf, start * 0.1 ** (step / steps))
+    poses.assign(kept, index)

@@ -73,7 +73,7 @@ class FrameStore:
     def over(self, frame: Supervision, color: Tensor) -> Supervision:
         """The same frame over a flat colour [3]: what shows of the plate is replaced, in the matte's proportion."""
         flat = color.reshape(1, 3, 1, 1).expand_as(frame.background)
-        image = frame.image + (1 - frame.matte) * (flat - frame.background)
+        image = torch.addcmul(frame.image, 1 - frame.matte, flat - frame.background)
         return Supervision(image, frame.matte, frame.weight, flat)
 
     def _weight(self, row: int, level: int) -> Tensor:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from avatars import geometry
+from avatars.data import Clip, Track
+from avatars.heads.head import Head
+from avatars.splats.model import Pose
+from avatars.training import corrections
+from tests.training.scene import make_scene
+
+
+def _moved(pose: Pose, seed: int) -> tuple[Pose, Pose]:
+    """Poses before and after a correction that depends on them linearly."""
+    gain = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, 3)).astype(np.float32)) * 0.05
+    turn = geometry.rotvec_from_matrix(pose.rotation @ pose.rotation[:1].transpose(-1, -2))
+    after = Pose(
+        pose.expression.clone(),
+        pose.rotation,
+        pose.translation + turn @ gain + 0.002,
+        pose.torso_rotation,
+        pose.torso_translation + 0.1 * (pose.translation - pose.translation.mean(0)),
+    )
+    return pose, after
+
+
+def test_a_linear_correction_is_learnt_and_carries_to_new_frames() -> None:
+    head, _, track = make_scene(frames=80, size=16)
+    before, after = _moved(Pose.of_track(track), 0)
+    learned = corrections.fit(before, after, np.arange(64))
+    found = corrections.apply(learned, before, head.expression_low, head.expression_high)
+    error = (found.translation - after.translation)[64:].norm(dim=1)
+    none = (before.translation - after.translation)[64:].norm(dim=1)
+    assert float(error.mean()) < 0.3 * float(none.mean())
+    torso = (found.torso_translation - after.torso_translation)[64:].norm(dim=1)
+    assert float(torso.mean()) < 0.5 * float(
+        (before.torso_translation - after.torso_translation)[64:].norm(dim=1).mean()
+    )
+
+
+def test_noise_is_not_learnt() -> None:
+    head, _, track = make_scene(frames=80, size=16)
+    before = Pose.of_track(track)
+    noise = torch.from_numpy(np.random.default_rng(1).normal(size=(80, 3)).astype(np.float32)) * 0.003
+    after = Pose(
+        before.expression, before.rotation, before.translation + noise, before.torso_rotation, before.torso_translation
+    )
+    learned = corrections.fit(before, after, np.arange(80))
+    found = corrections.apply(learned, before, head.expression_low, head.expression_high)
+    assert float((found.translation - before.translation).norm(dim=1).mean()) < 0.0025
+
+
+def test_nothing_learnt_changes_nothing(scene: tuple[Head, Clip, Track]) -> None:
+    head, _, track = scene
+    pose = Pose.of_track(track)
+    assert corrections.apply({}, pose, head.expression_low, head.expression_high) is pose
+    learned = corrections.fit(pose, pose, np.arange(len(pose)))
+    found = corrections.apply(learned, pose, head.expression_low, head.expression_high)
+    torch.testing.assert_close(found.rotation, pose.rotation, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.expression, pose.expression, atol=1e-5, rtol=0)
