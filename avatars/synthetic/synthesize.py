@@ -97,12 +97,8 @@ def synthesize(
         InputError: a setting is out of range, or the output exists.
         AvatarError: the output cannot be written.
     """
-    settings, out = (settings or Settings()).validate(), Path(out)
-    if out.suffix.lower() != ".mp4":
-        raise InputError("The video must be an .mp4", where=out)
-    truth_path = out.with_suffix(".truth")
-    require_new(out, overwrite)
-    require_new(truth_path, overwrite)
+    settings = (settings or Settings()).validate()
+    truth_path = require_outputs(out, overwrite)
     say = progress or (lambda share, news: None)
     say(0.0, "dressing")
     scene = _Scene.prepare(head, settings)
@@ -121,6 +117,21 @@ def synthesize(
     truth.save(truth_path)
     say(1.0, "done")
     return truth
+
+
+def require_outputs(out: Path | str, overwrite: bool) -> Path:
+    """Where the truth about the video `out` goes.
+
+    Raises:
+        InputError: `out` is no .mp4, or either exists and `overwrite` is off.
+    """
+    out = Path(out)
+    if out.suffix.lower() != ".mp4":
+        raise InputError("The video's name must end in .mp4", where=out)
+    truth_path = out.with_suffix(".truth")
+    require_new(out, overwrite)
+    require_new(truth_path, overwrite)
+    return truth_path
 
 
 @dataclass
