@@ -47,7 +47,9 @@ class Camera:
     def validate(self) -> Camera:
         """Return self, or raise FileFormatError."""
         numbers = np.array([self.fx, self.fy, self.cx, self.cy], float)
-        _require(bool(np.isfinite(numbers).all()) and self.fx > 0 and self.fy > 0, "camera", "focal length must be positive")
+        _require(
+            bool(np.isfinite(numbers).all()) and self.fx > 0 and self.fy > 0, "camera", "focal length must be positive"
+        )
         _require(self.width > 0 and self.height > 0, "camera", "empty image")
         require_array("camera.world_from_camera", np.asarray(self.world_from_camera), (4, 4), "f")
         return self
@@ -79,7 +81,9 @@ class Camera:
         try:
             pose = np.array(value["world_from_camera"], float)
             numbers = {k: float(value[k]) for k in ("fx", "fy", "cx", "cy")}
-            return Camera(**numbers, width=int(value["width"]), height=int(value["height"]), world_from_camera=pose).validate()
+            return Camera(
+                **numbers, width=int(value["width"]), height=int(value["height"]), world_from_camera=pose
+            ).validate()
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"camera: {error}") from error
 
@@ -215,7 +219,9 @@ class Splats:
         """Return self, or raise FileFormatError; `faces` is the number of triangles of the head."""
         n = len(self.triangle)
         require_array("triangle", self.triangle, (n,), "i")
-        _require(n == 0 or (int(self.triangle.min()) >= 0 and int(self.triangle.max()) < faces), "triangle", "out of range")
+        _require(
+            n == 0 or (int(self.triangle.min()) >= 0 and int(self.triangle.max()) < faces), "triangle", "out of range"
+        )
         shapes: dict[str, tuple[int | None, ...]] = {
             "barycentric": (n, 3), "extent": (n,), "mean": (n, 3), "quaternion": (n, 4), "log_scale": (n, 3),
             "logit_opacity": (n,), "color": (n, 3), "bases": (n, 9, None),

@@ -119,7 +119,9 @@ def read_json(path: Path | str, limit: int = 64 << 20) -> Any:
         raise FileFormatError(f"Not a readable JSON file: {error}", where=path) from error
 
 
-def save_tensors(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write named arrays as safetensors, atomically."""
     from safetensors.numpy import save
 
@@ -172,7 +174,13 @@ def safe_join(root: Path | str, name: str) -> Path:
         FileFormatError: the name would leave `root`.
     """
     parts = name.replace("\\", "/").split("/")
-    if not name or "\0" in name or ":" in name or name.startswith(("/", "\\")) or any(p in ("", ".", "..") for p in parts):
+    if (
+        not name
+        or "\0" in name
+        or ":" in name
+        or name.startswith(("/", "\\"))
+        or any(p in ("", ".", "..") for p in parts)
+    ):
         raise FileFormatError(f"Unsafe file name {name!r}", where=root)
     return Path(root, *parts)
 

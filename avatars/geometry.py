@@ -75,7 +75,11 @@ def matrix_from_rotvec(rotvec: Tensor) -> Tensor:
     sinc = torch.where(small, 1 - square / 6, angle.sin() / angle)
     cosc = torch.where(small, 0.5 - square / 24, (1 - angle.cos()) / safe)
     k = skew(rotvec)
-    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device) + sinc[..., None, None] * k + cosc[..., None, None] * (k @ k)
+    return (
+        torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+        + sinc[..., None, None] * k
+        + cosc[..., None, None] * (k @ k)
+    )
 
 
 def rotvec_from_matrix(matrix: Tensor) -> Tensor:
