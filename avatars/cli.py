@@ -14,12 +14,14 @@ import tyro
 from . import __version__
 from .commands.build import Build
 from .commands.capture import Capture
+from .commands.demo import Demo
 from .commands.doctor import Doctor
 from .commands.evaluate import Evaluate
 from .commands.head import Head
 from .commands.interrupts import INTERRUPTS, Stopped
 from .commands.reenact import Reenact
 from .commands.render import Render
+from .commands.synth import Synth
 from .commands.track import Track
 from .commands.train import Train
 from .errors import AvatarError
@@ -34,6 +36,8 @@ VERBS: dict[str, type] = {
     "evaluate": Evaluate,
     "head": Head,
     "doctor": Doctor,
+    "demo": Demo,
+    "synth": Synth,
 }
 """In the order of --help."""
 _ABOUT = """Personal 3D Gaussian head avatars: build from a short video, drive, view and export.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -72,6 +73,11 @@ class Settings:
         if self.light is not None and not (np.isfinite(self.light).all() and np.linalg.norm(self.light) > 1e-3):
             raise InputError(f"light = {self.light} is no direction", where="synth")
         return self
+
+    def made(self, described: dict[str, Any]) -> bool:
+        """Whether a truth's settings say that it was made with these."""
+        asked = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: described.get(k) for k in asked} == json.loads(json.dumps(asked))
 
 
 def synthesize(
