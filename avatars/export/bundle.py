@@ -21,13 +21,14 @@ from ..data import Splats
 from ..errors import FileFormatError
 from ..heads.arkit import NAMES
 from ..heads.head import Head
+from ..motion import retarget
 from ..splats import bases as splat_bases
 from ..splats.avatar import Avatar
 from ..splats.binding import tangent_operators
 from ..splats.model import Pose
 from .compact import Compact, compact
 from .packing import Packer, unpack
-from .posed import Rest, canonical_camera
+from .posed import Rest, canonical_camera, neutral_pose
 
 KIND, FORMAT = "avatar-player", 1
 MANIFEST, DATA = "manifest.json", "avatar.bin"
@@ -71,6 +72,7 @@ def bundle(avatar: Avatar, motion: tuple[np.ndarray, Pose] | None = None) -> Bun
     _add_rig(packer, avatar.head)
     _add_splats(packer, avatar, order, small)
     _add_network(packer, avatar, small)
+    _add_subject(packer, avatar)
     times, pose = motion or (avatar.track.times, Pose.of_track(avatar.track))
     _add_motion(packer, avatar, times, pose)
     data = packer.data()
@@ -152,8 +154,8 @@ def _add_network(packer: Packer, avatar: Avatar, small: Compact) -> None:
     """The network with the components' turn in its last layer, and how canonical poses become its inputs."""
     tensors = avatar.network.tensors()
     scale, rest = avatar.network.scale, Rest.of(avatar)
-    frame = rest.canonical_from_world[:3, :3]
-    packer.add("state_rotation", frame @ np.asarray(scale.rotation_mean, float), "f32")
+    packer.add("state_rotation", rest.rotation.T @ np.asarray(scale.rotation_mean, float), "f32")
+    packer.add("state_translation", np.asarray(scale.translation_mean, float) - rest.translation, "f32")
     packer.add("state_neck", scale.neck_mean, "f32")
     packer.add("state_frame", rest.rotation, "f32")
     packer.add("state_inverse", 1 / np.asarray(scale.spread, float), "f32")
@@ -166,8 +168,29 @@ def _add_network(packer: Packer, avatar: Avatar, small: Compact) -> None:
     turn = small.turn.astype(np.float64)
     packer.add("network_4_weight", turn @ tensors["network.4.weight"][: turn.shape[1]], "f32")
     packer.add("network_4_bias", turn @ tensors["network.4.bias"][: turn.shape[1]], "f32")
-    packer.add("rest_torso_rotation", Rotation.from_matrix(frame @ rest.torso_rotation).as_quat(), "f32")
-    packer.add("rest_torso", _torso_place(avatar, rest.torso_translation[None], rest)[0], "f32")
+
+
+def _add_subject(packer: Packer, avatar: Avatar) -> None:
+    """How this face answers to coefficients that nobody in particular makes (see motion/retarget.py), and its rest."""
+    target = retarget.Retarget(avatar)
+    subject, rest = target.subject, Rest.of(avatar)
+    pose = neutral_pose(avatar)
+    packer.add("subject_neutral", subject.neutral, "f32")
+    packer.add("subject_top", subject.top, "f32")
+    packer.add("subject_full", np.isin(np.arange(52), retarget.FULL), "u8")
+    packer.add("subject_base", target._base, "f32")
+    limits = [retarget._MARGIN, target._seal, max(retarget._TURN[0], subject.turned), retarget._TURN[1]]
+    packer.add("subject_limits", np.array([*limits, retarget._SHIFT[1], retarget._TORSO_SHIFT]), "f32")
+    packer.add("subject_shift", np.maximum(retarget._SHIFT[0], subject.shifted), "f32")
+    packer.add("torso_turn", retarget._TORSO_TURN, "f32")
+    packer.add("rest_rotation", _turns(rest, pose.rotation)[0], "f32")
+    packer.add("rest_torso_rotation", _turns(rest, pose.torso_rotation)[0], "f32")
+    packer.add("rest_torso", _torso_place(avatar, pose.torso_translation.double().numpy(), rest)[0], "f32")
+
+
+def _turns(rest: Rest, matrices: Any) -> np.ndarray:
+    """[T, 4] xyzw, canonical, of rotations [T, 3, 3] of the track's world."""
+    return Rotation.from_matrix(rest.rotation.T @ matrices.double().numpy()).as_quat()
 
 
 def _torso_place(avatar: Avatar, translation: np.ndarray, rest: Rest) -> np.ndarray:
@@ -182,14 +205,11 @@ def _add_motion(packer: Packer, avatar: Avatar, times: np.ndarray, pose: Pose) -
     rest = Rest.of(avatar)
     frame = rest.canonical_from_world
 
-    def turns(matrices: Any) -> np.ndarray:
-        return Rotation.from_matrix(frame[:3, :3] @ matrices.double().numpy()).as_quat()
-
     packer.add("motion_times", np.asarray(times, float) - float(times[0]), "f32")
     packer.add_fixed("motion_expression", pose.expression.numpy(), "i16", 1e-5)
-    packer.add("motion_rotation", turns(pose.rotation), "f32")
+    packer.add("motion_rotation", _turns(rest, pose.rotation), "f32")
     packer.add("motion_translation", pose.translation.double().numpy() @ frame[:3, :3].T + frame[:3, 3], "f32")
-    packer.add("motion_torso_rotation", turns(pose.torso_rotation), "f32")
+    packer.add("motion_torso_rotation", _turns(rest, pose.torso_rotation), "f32")
     packer.add("motion_torso", _torso_place(avatar, pose.torso_translation.double().numpy(), rest), "f32")
 
 
@@ -212,7 +232,8 @@ def read_bundle(directory: Path | str) -> tuple[dict[str, Any], dict[str, np.nda
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "/" in entry["name"]:
         raise FileFormatError("The manifest does not name its file", where=directory)
     path = files.safe_join(directory, entry["name"])
-    if path.is_symlink() or not path.is_file() or not path.stat().st_size == entry.get("bytes") <= _MAX_FILE:
+    size = path.stat().st_size if path.is_file() and not path.is_symlink() else -1
+    if not 0 <= size <= _MAX_FILE or size != entry.get("bytes"):
         raise FileFormatError("The bundle's data is missing or of another size", where=path)
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != entry.get("sha256"):

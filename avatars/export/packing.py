@@ -25,6 +25,7 @@ DTYPES = {
     "f32": np.float32,
 }
 MAX_BYTES = 256 << 20
+_MAX_SCALE = 1e6
 _LIMITS = {"i8": 127, "i16": 32767, "u16": 65535}
 
 
@@ -99,6 +100,8 @@ def _array(entry: dict[str, Any], raw: bytes) -> np.ndarray:
     values = np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(shape)
     if "scale" in entry or dtype.kind == "f":
         scale = entry.get("scale", 1.0)
+        if not isinstance(scale, int | float) or not abs(scale) <= _MAX_SCALE:
+            raise ValueError("its scale makes no sense")
         values = (values.astype(np.float64) * float(scale)).astype(np.float32)
         if not np.isfinite(values).all():
             raise ValueError("it holds NaN or infinity")

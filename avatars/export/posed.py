@@ -15,7 +15,7 @@ import torch
 from .. import geometry
 from ..data import Camera, Motion
 from ..errors import InputError
-from ..heads.arkit import admissible
+from ..motion.retarget import Retarget
 from ..splats.avatar import Avatar
 from ..splats.binding import bind_reference
 from ..splats.model import Pose
@@ -54,27 +54,19 @@ class PosedSplats:
 
 @dataclass(frozen=True)
 class Rest:
-    """Where a subject's head and torso usually are, in capture coordinates (world = the track's world)."""
+    """Where canonical space lies in capture coordinates (world = the track's world)."""
 
     rotation: np.ndarray
-    """[3, 3] world_from_head, looking into the camera."""
+    """[3, 3] world_from_canonical."""
     translation: np.ndarray
-    """[3] m."""
-    torso_rotation: np.ndarray
-    """[3, 3]."""
-    torso_translation: np.ndarray
-    """[3] m."""
+    """[3] m, the usual place of the head's origin."""
 
     @staticmethod
     def of(avatar: Avatar) -> Rest:
-        """The usual place over the track."""
-        scale, track = avatar.network.scale, avatar.track
-        camera = np.asarray(track.camera.world_from_camera, float)[:3, :3]
-        rotation = camera @ FACING
-        torso = rotation @ np.asarray(scale.neck_mean, float).T
-        return Rest(
-            rotation, np.asarray(scale.translation_mean, float), torso, track.torso_translation.mean(0).astype(float)
-        )
+        """Of a subject, over the track."""
+        track = avatar.track
+        rotation = np.asarray(track.camera.world_from_camera, float)[:3, :3] @ FACING
+        return Rest(rotation, np.median(track.translation.astype(float), axis=0))
 
     @property
     def canonical_from_world(self) -> np.ndarray:
@@ -96,16 +88,16 @@ def canonical_camera(avatar: Avatar) -> Camera:
 def pose_of_arkit(
     avatar: Avatar, coefficients: np.ndarray, rotation: np.ndarray | None = None, translation: np.ndarray | None = None
 ) -> Pose:
-    """Poses of ARKit coefficients [T, 52]; the torso rests.
+    """Poses of ARKit coefficients [T, 52], put on the subject's own resting face and softly kept to what it can do.
 
     Args:
-        rotation: [T, 3] axis-angle, rad, relative to looking into the camera, in canonical axes.
+        rotation: [T, 3] axis-angle, rad, relative to the subject's usual pose, in canonical axes.
         translation: [T, 3] m from the usual place, in canonical axes.
 
     Raises:
         InputError: wrong shape, or not finite.
     """
-    coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
+    coefficients = np.atleast_2d(np.asarray(coefficients, float))
     count = len(coefficients)
     turn = np.zeros((count, 3)) if rotation is None else np.asarray(rotation, float)
     shift = np.zeros((count, 3)) if translation is None else np.asarray(translation, float)
@@ -113,17 +105,7 @@ def pose_of_arkit(
         raise InputError("A pose needs 52 coefficients, and 3 numbers each for rotation and translation")
     if not all(np.isfinite(x).all() for x in (coefficients, turn, shift)):
         raise InputError("A pose holds NaN or infinity")
-    rest = Rest.of(avatar)
-    head = rest.rotation @ geometry.matrix_from_rotvec(torch.from_numpy(turn)).numpy()
-    place = rest.translation + shift @ rest.rotation.T
-
-    def tensor(x: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.array(x, np.float32))
-
-    expression = admissible(coefficients.copy()) @ avatar.head.arkit
-    expression = expression.clip(avatar.head.expression_low, avatar.head.expression_high)
-    torso = (np.tile(rest.torso_rotation, (count, 1, 1)), np.tile(rest.torso_translation, (count, 1)))
-    return Pose(tensor(expression), tensor(head), tensor(place), tensor(torso[0]), tensor(torso[1]))
+    return Retarget(avatar)(Motion(np.arange(count, dtype=float), coefficients.clip(0, 1), turn, shift))
 
 
 def neutral_pose(avatar: Avatar) -> Pose:
@@ -141,11 +123,6 @@ def pose_of_row(avatar: Avatar, row: int) -> Pose:
     if not 0 <= row < count:
         raise InputError(f"The track has {count} frames, numbered from 0; there is no frame {row}")
     return Pose.of_track(avatar.track, [row])
-
-
-def pose_of_motion(avatar: Avatar, motion: Motion) -> Pose:
-    """Poses of a motion's T frames (see `pose_of_arkit`)."""
-    return pose_of_arkit(avatar, motion.arkit, motion.rotation, motion.translation)
 
 
 @torch.no_grad()

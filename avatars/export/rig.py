@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from ..heads.arkit import NAMES
@@ -41,7 +41,7 @@ def morphs(head: Head) -> np.ndarray:
 
 def vertex_colors(head: Head, splats: PosedSplats, vertices: np.ndarray) -> np.ndarray:
     """[V, 3] linear colour of the nearest splats, by opacity and size."""
-    distance, near = cKDTree(splats.means).query(vertices, k=_NEAREST)
+    distance, near = KDTree(splats.means).query(vertices, k=_NEAREST)
     area = np.sort(splats.scales, 1)[:, 1:].prod(1)
     weight = (splats.opacities * area)[near] / (distance**2 + 1e-6)
     color = (splats.colors.clip(0, 1)[near] * weight[..., None]).sum(1) / np.maximum(

@@ -2,17 +2,15 @@
 
 import { Alive, lookCoefficients } from "./alive";
 import { Bundle, PlayerError } from "./bundle";
-import { matrixOf, multiply, Quat, quatOf, quatOfRotvec, transposed, apply, Vec3 } from "./maths";
+import { apply, matrixOf, multiply, quatOfRotvec, rotvecOf, transposed, Vec3 } from "./maths";
 import { blend, Motion } from "./motion";
-import { Language, State } from "./rig";
+import { State } from "./rig";
+import { HeadPose, Subject } from "./subject";
 
 const EASE = 0.4;
 
-/** What `setCoefficients` takes for the head: axis-angle in rad and a shift in m, canonical axes. */
-export interface HeadPose { rotation?: ArrayLike<number>; translation?: ArrayLike<number> }
-
 export class Driver {
-  readonly language: Language;
+  readonly subject: Subject;
   readonly motion: Motion;
   readonly names: readonly string[];
   playing: boolean;
@@ -21,7 +19,7 @@ export class Driver {
   /** A point in canonical space that the eyes follow. */
   lookAt: Vec3 | null = null;
   readonly coefficients = new Float32Array(52);
-  private head: { rotation: Quat; translation: Vec3 } = { rotation: [0, 0, 0, 1], translation: [0, 0, 0] };
+  private head: { rotation: Vec3; translation: Vec3 } = { rotation: [0, 0, 0], translation: [0, 0, 0] };
   private readonly life = new Alive();
   private clock = 0;
   private playhead = 0;
@@ -32,9 +30,9 @@ export class Driver {
 
   constructor(bundle: Bundle) {
     this.names = bundle.manifest.coefficients;
-    this.language = new Language(bundle);
-    this.last = this.language.rest;
-    this.motion = new Motion(bundle, this.language.rest.expression.length);
+    this.subject = new Subject(bundle);
+    this.last = this.subject.state(this.coefficients);
+    this.motion = new Motion(bundle, this.subject.size);
     this.playing = this.motion.count > 1;
   }
 
@@ -67,18 +65,8 @@ export class Driver {
     if (!good || rotation.length !== 3 || translation.length !== 3)
       throw new PlayerError("Coefficients, rotation and translation must be finite numbers.");
     this.coefficients.set(next);
-    this.head = { rotation: quatOfRotvec(rotation), translation: translation as Vec3 };
+    this.head = { rotation: rotation as Vec3, translation: translation as Vec3 };
     this.play(false);
-  }
-
-  /** The state of some coefficients, with nothing added. */
-  still(values: ArrayLike<number>, head: HeadPose = {}): State {
-    const rest = this.language.rest;
-    return {
-      ...rest, expression: this.language.expression(values),
-      rotation: quatOfRotvec(Array.from(head.rotation ?? [0, 0, 0])),
-      translation: Array.from(head.translation ?? [0, 0, 0]) as Vec3,
-    };
   }
 
   /** The state `step` s after the last. */
@@ -106,7 +94,7 @@ export class Driver {
     let rotation = this.head.rotation;
     if (this.alive) {
       const { blink, gaze, turn } = this.life.at(this.clock, step);
-      rotation = quatOf(multiply(matrixOf(rotation), matrixOf(quatOfRotvec(turn))));
+      rotation = rotvecOf(multiply(matrixOf(quatOfRotvec(rotation)), matrixOf(quatOfRotvec(turn))));
       const told = this.names.some((name, i) => name.startsWith("eyeLook") && values[i] > 0);
       if (!told) {
         const [yaw, pitch] = this.towards(rotation);
@@ -118,13 +106,12 @@ export class Driver {
         values[i] = Math.max(values[i], blink);
       }
     }
-    const rest = this.language.rest;
-    return { ...rest, expression: this.language.expression(values), rotation, translation: this.head.translation };
+    return this.subject.state(values, { rotation, translation: this.head.translation });
   }
 
   /** Angles (to the left, up) from the head's forward to what it looks at. */
-  private towards(rotation: Quat): [number, number] {
-    const turn = transposed(matrixOf(rotation));
+  private towards(rotation: Vec3): [number, number] {
+    const turn = transposed(matrixOf(quatOfRotvec(rotation)));
     if (!this.lookAt) {
       const ahead = apply(turn, [0, 0, 1]);
       return this.limited(Math.atan2(ahead[0], ahead[2]), Math.asin(Math.min(Math.max(ahead[1], -1), 1)));

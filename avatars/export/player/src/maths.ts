@@ -4,8 +4,6 @@ export type Vec3 = [number, number, number];
 export type Quat = [number, number, number, number];
 export type Mat3 = number[];
 
-export const IDENTITY: Quat = [0, 0, 0, 1];
-
 export function matrixOf([x, y, z, w]: Quat): Mat3 {
   const s = 2 / (x * x + y * y + z * z + w * w);
   return [

@@ -2,11 +2,12 @@
 
 import { loadBundle, PlayerError } from "./bundle";
 import { Bar, element, Sliders } from "./controls";
-import { connect, Driver, HeadPose } from "./drive";
+import { connect, Driver } from "./drive";
 import { GL, openGl } from "./gl";
 import { Vec3 } from "./maths";
 import { State } from "./rig";
 import { Splats, View } from "./splats";
+import { HeadPose } from "./subject";
 import { STYLE } from "./style";
 import { lookAt, Orbit } from "./view";
 import { enterVr, vrAvailable, XrSession } from "./xr";
@@ -200,7 +201,7 @@ export class AvatarPlayer extends HTMLElement {
       if (!(shot.row >= 0 && shot.row < driver.motion.count)) throw new PlayerError(`The recording has no row ${shot.row}.`);
       return driver.motion.row(shot.row);
     }
-    return shot.coefficients ? driver.still(shot.coefficients, shot.head) : driver.advance(0);
+    return shot.coefficients ? driver.subject.state(shot.coefficients, shot.head) : driver.advance(0);
   }
 
   // -- driving ------------------------------------------------------------------------------------------------

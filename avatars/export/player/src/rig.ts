@@ -2,7 +2,7 @@
 // because coefficients that are zero cost nothing; the splats, of which there are many more, are moved on the GPU.
 
 import { Bundle, PlayerError, Values } from "./bundle";
-import { apply, IDENTITY, Mat3, matrixOf, multiply, Quat, quatOfRotvec, rotvecOf, transposed, Vec3 } from "./maths";
+import { apply, Mat3, matrixOf, multiply, Quat, quatOfRotvec, rotvecOf, transposed, Vec3 } from "./maths";
 
 const JOINTS = 5;
 
@@ -169,7 +169,7 @@ export class Network {
     this.layers = [0, 2, 4].map((i) => ({
       weight: bundle.floats(`network_${i}_weight`, null, null), bias: bundle.floats(`network_${i}_bias`, null),
     }));
-    const names = ["rotation", "neck", "frame", "inverse", "low", "high", "limits"];
+    const names = ["rotation", "translation", "neck", "frame", "inverse", "low", "high", "limits"];
     this.arrays = Object.fromEntries(names.map((name) => [name, bundle.floats(`state_${name}`)]));
     this.input = new Float32Array(this.arrays.low.length + 9);
     let width = this.input.length;
@@ -204,41 +204,9 @@ export class Network {
     const neck = multiply(transposed(matrixOf(torsoRotation)), head);
     const pose = [
       ...apply(frame, rotvecOf(multiply(head, transposed(Array.from(arrays.rotation))))),
-      ...apply(frame, translation),
+      ...apply(frame, translation).map((x, i) => x - arrays.translation[i]),
       ...rotvecOf(multiply(neck, transposed(Array.from(arrays.neck)))),
     ];
     pose.forEach((x, i) => (input[size + i] = limit * Math.tanh((x * arrays.inverse[i]) / limit)));
   }
 }
-
-/** ARKit coefficients to the expression of this head, within its bounds. */
-export class Language {
-  private readonly arkit: Float32Array;
-  private readonly low: Float32Array;
-  private readonly high: Float32Array;
-  readonly rest: State;
-
-  constructor(bundle: Bundle) {
-    this.low = bundle.floats("expression_low", null);
-    this.high = bundle.floats("expression_high", this.low.length);
-    this.arkit = bundle.floats("arkit", 52, this.low.length);
-    this.rest = {
-      expression: new Float32Array(this.low.length), rotation: IDENTITY, translation: [0, 0, 0],
-      torsoRotation: Array.from(bundle.floats("rest_torso_rotation", 4)) as Quat,
-      torso: Array.from(bundle.floats("rest_torso", 3)) as Vec3,
-    };
-  }
-
-  expression(coefficients: ArrayLike<number>): Float32Array {
-    const size = this.low.length, out = new Float32Array(size);
-    for (let c = 0; c < 52; c++) {
-      let value = Math.min(Math.max(coefficients[c], 0), 1);
-      if (c === MOUTH_CLOSE) value = Math.min(value, Math.max(coefficients[JAW_OPEN], 0));
-      if (value) for (let e = 0; e < size; e++) out[e] += value * this.arkit[c * size + e];
-    }
-    return out.map((x, e) => Math.min(Math.max(x, this.low[e]), this.high[e]));
-  }
-}
-
-export const JAW_OPEN = 17;
-export const MOUTH_CLOSE = 18;

@@ -1,0 +1,203 @@
+"""A tracked clip as a nerfstudio-style dataset, as head-tracking tools write it, and back.
+
+`transforms_train.json`, `transforms_test.json`: one camera (OpenGL axes: x right, y up, looking along -z) and, per
+frame, an image with the person's matte as `fg_mask_path`, a time step, and our own face state as `avatar_file_path`
+(safetensors: expression, rotation, translation, torso). Cameras look at the track's world, so the head moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .. import files
+from ..data import Camera, Clip, Track
+from ..errors import FileFormatError, InputError
+from ..heads.arkit import NAMES
+from ..heads.head import Head
+from ..motion.coefficients import to_arkit
+from ..training.frames import split
+
+_STATE = ("expression", "rotation", "translation", "torso_rotation", "torso_translation")
+_GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])
+_MOST_FRAMES = 100_000
+_MOST_PIXELS = 1 << 26
+
+
+def save_dataset(
+    clip: Clip,
+    track: Track,
+    head: Head,
+    directory: Path | str,
+    *,
+    test: str = "tail",
+    overwrite: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Write the used frames of a clip with what was tracked in them; the folder appears when complete.
+
+    Args:
+        head: that the track's expression refers to.
+        test: which frames are held out (see `training.frames.split`).
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        InputError: it exists already, or clip and track do not belong together.
+    """
+    if len(track.frame) == 0 or int(track.frame.max()) >= len(clip.times):
+        raise InputError("The track does not belong to this clip")
+    files.require_new(directory, overwrite)
+    arkit = to_arkit(head, track.expression)
+    pose = (np.asarray(track.camera.world_from_camera, float) @ _GL_FROM_CV).tolist()
+    held = set(split(track.times, test)[1].tolist())
+    width, height = clip.size
+    common = _intrinsics(track.camera.resized(width, height)) | _words(clip, track)
+    listed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    with files.atomic_directory(directory) as out:
+        for name in ("images", "fg_masks", "states"):
+            (out / name).mkdir()
+        _write_png(out / "plate.png", clip.plate)
+        for row, at in enumerate(track.frame):
+            name = f"{row:05d}_00"
+            _write_png(out / "images" / f"{name}.png", clip.frames[at])
+            _write_png(out / "fg_masks" / f"{name}.png", clip.matte[at])
+            state = {k: np.asarray(getattr(track, k)[row], np.float32) for k in _STATE}
+            state |= {"arkit": arkit[row].astype(np.float32), "landmarks": clip.landmarks[at]}
+            files.save_tensors(out / "states" / f"{name}.safetensors", state)
+            listed[row in held].append(
+                {
+                    "timestep_index": row, "camera_index": 0, "camera_id": "0", "time": float(track.times[row]),
+                    "file_path": f"images/{name}.png", "fg_mask_path": f"fg_masks/{name}.png",
+                    "avatar_file_path": f"states/{name}.safetensors", "transform_matrix": pose,
+                }
+            )  # fmt: skip
+            if progress:
+                progress((row + 1) / len(track.frame))
+        everything = sorted(listed[True] + listed[False], key=lambda frame: frame["timestep_index"])
+        for name, frames in (("train", listed[False]), ("test", listed[True]), ("", everything)):
+            files.write_json(out / f"transforms{'_' * bool(name)}{name}.json", common | {"frames": frames})
+        files.save_tensors(
+            out / "subject.safetensors",
+            {"identity": track.identity, "landmark_offsets": track.landmark_offsets, "confidence": track.confidence},
+        )
+    return len(track.frame)
+
+
+def _intrinsics(camera: Camera) -> dict[str, Any]:
+    out: dict[str, Any] = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
+    return out | {
+        "w": camera.width, "h": camera.height, "camera_model": "OPENCV",
+        "camera_angle_x": float(2 * np.arctan(camera.width / 2 / camera.fx)),
+        "camera_angle_y": float(2 * np.arctan(camera.height / 2 / camera.fy)),
+    }  # fmt: skip
+
+
+def _words(clip: Clip, track: Track) -> dict[str, Any]:
+    source = {k: clip.source[k] for k in ("name", "sha256") if k in clip.source}
+    return {"kind": "avatar-dataset", "format": 1, "head": track.head, "arkit_names": list(NAMES), "source": source}
+
+
+def _write_png(path: Path, image: np.ndarray | None) -> None:
+    if image is None:
+        return
+    image = np.asarray(image)
+    done, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
+    assert done  # PNG takes any uint8 picture
+    files.write_bytes(path, data.tobytes())
+
+
+@dataclass
+class _Frame:
+    """One checked entry of the list."""
+
+    image: Path
+    mask: Path
+    state: Path
+    time: float
+
+
+def load_dataset(directory: Path | str) -> tuple[Clip, Track]:
+    """Read a dataset that `save_dataset` wrote.
+
+    Raises:
+        FileFormatError: missing, damaged, hostile, newer, or written by another program without face states.
+    """
+    directory = Path(directory)
+    document = files.read_json(directory / "transforms.json")
+    if not isinstance(document, dict) or document.get("kind") != "avatar-dataset":
+        fix = "Its images can be built from: make a film of them and pass that to `avatars build`"
+        raise FileFormatError("This dataset holds no face states of ours", where=directory, fix=fix)
+    if not isinstance(document.get("format"), int) or document["format"] > 1:
+        raise FileFormatError("The dataset was written by a newer program", where=directory, fix="Update avatars")
+    try:
+        frames, camera = _frames(document, directory), _camera(document)
+        subject, _ = files.load_tensors(directory / "subject.safetensors")
+        return _assemble(frames, camera, subject, document, directory)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FileFormatError(f"The dataset is incomplete: {error}", where=directory) from error
+
+
+def _frames(document: dict[str, Any], directory: Path) -> list[_Frame]:
+    entries = document["frames"]
+    if not isinstance(entries, list) or not 0 < len(entries) <= _MOST_FRAMES:
+        raise ValueError("no frames, or too many")
+    names = ("file_path", "fg_mask_path", "avatar_file_path")
+    return [_Frame(*(files.safe_join(directory, str(e[n])) for n in names), time=float(e["time"])) for e in entries]
+
+
+def _camera(document: dict[str, Any]) -> Camera:
+    pose = np.array(document["frames"][0]["transform_matrix"], float) @ _GL_FROM_CV
+    fx, fy, cx, cy = (float(document[name]) for name in ("fl_x", "fl_y", "cx", "cy"))
+    camera = Camera(fx, fy, cx, cy, int(document["w"]), int(document["h"]), pose).validate()
+    if camera.width * camera.height > _MOST_PIXELS:
+        raise ValueError("unreasonable picture size")
+    return camera
+
+
+def _assemble(
+    frames: list[_Frame], camera: Camera, subject: dict[str, np.ndarray], document: dict[str, Any], directory: Path
+) -> tuple[Clip, Track]:
+    size, count = (camera.height, camera.width), len(frames)
+    states = [files.load_tensors(frame.state)[0] for frame in frames]
+    times = np.array([frame.time for frame in frames])
+    clip = Clip(
+        frames=np.stack([_read_png(frame.image, size, cv2.IMREAD_COLOR) for frame in frames]),
+        times=times,
+        landmarks=np.stack([state["landmarks"] for state in states]),
+        matte=np.stack([_read_png(frame.mask, size, cv2.IMREAD_GRAYSCALE) for frame in frames]),
+        rejects=[""] * count,
+        plate=_read_png(directory / "plate.png", size, cv2.IMREAD_COLOR)
+        if (directory / "plate.png").is_file()
+        else None,
+        source={str(k): str(v) for k, v in document["source"].items()},
+    ).validate()
+    columns = {name: np.stack([state[name] for state in states]) for name in _STATE}
+    track = Track(
+        identity=subject["identity"],
+        landmark_offsets=subject["landmark_offsets"],
+        confidence=subject["confidence"],
+        expression=columns["expression"],
+        rotation=columns["rotation"],
+        translation=columns["translation"],
+        torso_rotation=columns["torso_rotation"],
+        torso_translation=columns["torso_translation"],
+        camera=camera,
+        frame=np.arange(count),
+        times=times,
+        head={str(k): str(v) for k, v in document["head"].items()},
+    ).validate()
+    return clip, track
+
+
+def _read_png(path: Path, size: tuple[int, int], kind: int) -> np.ndarray:
+    image = cv2.imread(str(path), kind) if path.is_file() and not path.is_symlink() else None
+    if image is None or image.shape[:2] != size:
+        raise FileFormatError("A picture is missing, unreadable or of another size", where=path)
+    return np.ascontiguousarray(image[..., ::-1]) if image.ndim == 3 else image

@@ -1,0 +1,113 @@
+"""Each exported form by name: how it is written, and how it is read back to measure what it lost."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..splats.avatar import Avatar
+from ..splats.model import Pose
+from . import fidelity, splat_transform
+from .bundle import Bundle, read_bundle, rebuilt
+from .displayable import displayable
+from .fidelity import Fidelity
+from .ply import read_ply, save_ply
+from .posed import PosedSplats, canonical_camera, posed
+from .spz import read_spz, save_spz
+
+
+@dataclass(frozen=True)
+class Static:
+    """A file of one pose's splats."""
+
+    ending: str
+    save: Callable[[PosedSplats, Path], None]
+    read: Callable[[Path], PosedSplats] | None
+    """None where only other programs read it."""
+
+
+def _tool(name: str) -> Callable[[PosedSplats, Path], None]:
+    return lambda splats, path: splat_transform.convert(splats, path, name)
+
+
+def _read_by_tool(path: Path) -> PosedSplats:
+    """A form of splat-transform's, turned into .ply by it and read."""
+    with tempfile.TemporaryDirectory() as directory:
+        plain = Path(directory, "out.ply")
+        splat_transform.run(splat_transform.find(), ["-q", "-w", "-g", "cpu", str(path), str(plain)])
+        return read_ply(plain)
+
+
+STATIC: dict[str, Static] = {
+    "ply": Static(".ply", save_ply, read_ply),
+    "spz": Static(".spz", save_spz, read_spz),
+    "sog": Static(".sog", _tool("sog"), _read_by_tool),
+    "compressed-ply": Static(".compressed.ply", _tool("compressed-ply"), _read_by_tool),
+    "html": Static(".html", _tool("html"), None),
+}
+
+
+def save_static(avatar: Avatar, pose: Pose, path: Path, save: Callable[[PosedSplats, Path], None]) -> None:
+    """Write one pose, with colours that any viewer can show."""
+    save(displayable(posed(avatar, pose), canonical_camera(avatar)), path)
+
+
+def save_sequence(
+    avatar: Avatar,
+    pose: Pose,
+    directory: Path,
+    ending: str,
+    save: Callable[[PosedSplats, Path], None],
+    progress: Callable[[float], None] | None = None,
+) -> int:
+    """Write `frame0001.ply` ... of T poses into a folder that appears when complete; returns T.
+
+    Colours are clipped to [0, 1] and not fitted again (see displayable.py): that would take seconds per frame.
+    """
+    with files.atomic_directory(directory) as temporary:
+        for i in range(len(pose)):
+            splats = posed(avatar, pose[i])
+            clipped = PosedSplats(splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors.clip(0, 1))
+            save(clipped, temporary / f"frame{i + 1:04d}{ending}")
+            if progress:
+                progress((i + 1) / len(pose))
+    return len(pose)
+
+
+def measure(avatar: Avatar, name: str, rows: np.ndarray) -> Fidelity | None:
+    """What a static form loses over some rows of the track; None if nothing reads it back."""
+    form = STATIC[name]
+    read = form.read
+    if read is None:
+        return None
+
+    def again(pose: Pose) -> tuple[PosedSplats, int]:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, f"a{form.ending}")
+            save_static(avatar, pose, path, form.save)
+            return read(path), path.stat().st_size
+
+    return fidelity.measure_static(avatar, again, rows)
+
+
+def measure_web(avatar: Avatar, packed: Bundle, rows: np.ndarray) -> Fidelity:
+    """What packing the web bundle loses over some rows of the track; the page draws it like the native renderer."""
+    from ..raster import ops
+
+    with tempfile.TemporaryDirectory() as directory:
+        packed.save(directory)
+        again = rebuilt(avatar, read_bundle(directory)[1])
+    figures = []
+    for row in rows:
+        pose = Pose.of_track(avatar.track, [int(row)])
+        (target, mask), (image, _) = fidelity.native(avatar, pose), fidelity.native(again, pose)
+        figures.append((fidelity.masked_psnr(image, target, mask), float(ops.ssim(image, target))))
+    psnr, ssim = (float(x) for x in np.mean(figures, 0))
+    loss = fidelity.loss_against_footage(avatar, psnr)
+    note = f"loses {loss:.1f} dB against the footage: rounded bases" if loss > fidelity.LIMIT else ""
+    return Fidelity(psnr, ssim, packed.size, note=note)

@@ -1,0 +1,220 @@
+"""The page in a real browser (software WebGL 2) against the native render, and against hostile bundles."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from avatars.export import fidelity, web
+from avatars.export.posed import neutral_pose, pose_of_arkit
+from avatars.heads.arkit import INDEX
+from avatars.splats.model import Pose, camera_tensors
+
+from .browser import CHROMIUM, DRIVER, MISSING, Browser, served
+from .test_bundle import HOSTILE
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)]
+
+SNAPSHOT = """
+const shot = document.querySelector("avatar-player").snapshot(args[0]);
+let text = "";
+for (let i = 0; i < shot.data.length; i += 8192) text += String.fromCharCode(...shot.data.subarray(i, i + 8192));
+return [shot.width, shot.height, btoa(text)];
+"""
+GRAY = [0.5, 0.5, 0.5, 1]
+
+
+@pytest.fixture(scope="module")
+def folder(avatar, tmp_path_factory):
+    out = tmp_path_factory.mktemp("web")
+    web.save_web(avatar, out / "page")
+    return out
+
+
+@pytest.fixture(scope="module")
+def browser(folder):
+    with served(folder) as address:
+        session = Browser((420, 560))
+        session.address = address
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    """The page with the avatar loaded and its own clock stopped."""
+    browser.open(browser.address + "/page/index.html")
+    browser.run("await avatar.ready; await new Promise((r) => setTimeout(r, 300)); avatar.paused = true;")
+    return browser
+
+
+def snapshot(page, **shot) -> torch.Tensor:
+    """[1, 3, H, W] in [0, 1]."""
+    width, height, text = page.run(SNAPSHOT, {"background": GRAY} | shot)
+    pixels = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+    return torch.from_numpy(pixels[..., :3].astype(np.float32) / 255).permute(2, 0, 1)[None]
+
+
+def coefficients(**values: float) -> np.ndarray:
+    out = np.zeros(52)
+    for name, value in values.items():
+        out[INDEX[name]] = value
+    return out
+
+
+FACES = [
+    ({}, [0, 0, 0]),
+    ({"jawOpen": 0.7, "mouthSmileLeft": 0.9, "eyeBlinkRight": 1.0, "browInnerUp": 0.6}, [0.1, 0.45, 0.15]),
+    ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, [0, -0.5, 0]),
+    (
+        {"mouthPucker": 1.0, "eyeLookOutLeft": 0.8, "eyeLookInRight": 0.8, "jawOpen": 0.2, "mouthClose": 0.9},
+        [-0.2, 0, 0],
+    ),
+    ({"mouthLeft": 1.0, "cheekPuff": 1.0, "tongueOut": 0.5, "noseSneerLeft": 1.0}, [0, 0.9, 0]),
+]
+
+
+def test_page_draws_what_the_native_renderer_draws(avatar, page):
+    """Recorded rows and driven faces, asymmetric ones among them; limited by rounding in the bundle and to 8 bits."""
+    figures = []
+    for row in range(0, len(avatar.track.frame), 3):
+        native, mask = fidelity.native(avatar, Pose.of_track(avatar.track, [row]))
+        figures.append(fidelity.masked_psnr(snapshot(page, row=row), native, mask))
+    for values, turn in FACES:
+        wanted = coefficients(**values)
+        native, mask = fidelity.native(avatar, pose_of_arkit(avatar, wanted, np.array([turn])))
+        image = snapshot(page, coefficients=wanted.tolist(), head={"rotation": turn})
+        figures.append(fidelity.masked_psnr(image, native, mask))
+    assert np.mean(figures) > 40  # measured 47
+    assert min(figures) > 36
+    mirrored = fidelity.masked_psnr(
+        snapshot(page, row=0).flip(3), *fidelity.native(avatar, Pose.of_track(avatar.track, [0]))
+    )
+    assert mirrored < 20
+
+
+def test_another_view_and_another_size(avatar, page):
+    from dataclasses import replace
+
+    from avatars.export.posed import canonical_camera, posed
+
+    from .test_posed import draw
+
+    camera = canonical_camera(avatar)
+    eye, target = np.array([0.5, 0.2, 0.6]), np.array([0.0, 0.0, 0.05])
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, [0, 1, 0])
+    right /= np.linalg.norm(right)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = np.stack([right, np.cross(forward, right), forward], 1), eye
+    camera = replace(camera, fx=300.0, fy=300.0, cx=100.0, cy=75.0, width=200, height=150, world_from_camera=pose)
+    assert camera_tensors(camera)[0].shape == (1, 4)
+    color, alpha = draw(posed(avatar, neutral_pose(avatar)), camera)
+    zero = [0.0] * 52
+    image = snapshot(
+        page, coefficients=zero, eye=eye.tolist(), target=target.tolist(), focal=300, width=200, height=150
+    )
+    assert fidelity.masked_psnr(image, color.clamp(0, 1), alpha > 0.5) > 38
+
+
+def test_picture_with_alpha(avatar, page):
+    width, height, text = page.run(SNAPSHOT, {"row": 0})
+    alpha = np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)[..., 3] / 255
+    drawn = avatar.model().render(Pose.of_track(avatar.track, [0]), avatar.camera).alpha[0, 0].detach().numpy()
+    assert np.abs(alpha - drawn).mean() < 2e-3
+
+
+def test_coefficients_by_name_and_bad_ones(page):
+    page.run("avatar.setCoefficients({jawOpen: 0.5, mouthSmileLeft: 1}, {rotation: [0, 0.1, 0]});")
+    assert page.run("return avatar.driver.coefficients[17];") == 0.5
+    for bad in ("[1, 2]", "{jawOpne: 1}", "{jawOpen: NaN}", "new Array(52).fill('x')"):
+        with pytest.raises(RuntimeError):
+            page.run(f"avatar.setCoefficients({bad});")
+    with pytest.raises(RuntimeError):
+        page.run("avatar.setCoefficients({}, {rotation: [0, Infinity, 0]});")
+
+
+def test_levels_draw_fewer_splats(page):
+    full = snapshot(page, row=0)
+    page.run("avatar.splats.setLevel(1500);")
+    fewer = snapshot(page, row=0)
+    page.run("avatar.splats.setLevel(1e9);")
+    assert 15 < fidelity.masked_psnr(fewer, full, torch.ones_like(full[:, :1], dtype=torch.bool)) < 40
+    assert torch.equal(snapshot(page, row=0), full)
+
+
+def test_user_strings_stay_text(page):
+    assert page.run("return avatar.shadowRoot.querySelector('.about b').textContent;") == "<i>Nobody</i>"
+    assert page.run("return avatar.shadowRoot.querySelector('.about b').children.length;") == 0
+
+
+def test_nothing_is_said_on_the_console_and_policy_holds(page):
+    assert page.log() == []
+    page.run("const s = document.createElement('script'); s.textContent = 'window.bad = 1'; document.body.append(s);")
+    assert page.run("return window.bad === undefined;")
+    assert any("Content Security Policy" in line or "violates" in line for line in page.log())
+
+
+def test_idle_face_blinks_and_moves(page):
+    blink = page.run(
+        """
+        avatar.driver.play(false); avatar.driver.alive = true; avatar.setCoefficients(new Float32Array(52));
+        let most = 0, turns = new Set();
+        for (let i = 0; i < 600; i++) {
+          const state = avatar.driver.advance(1 / 60);
+          most = Math.max(most, state.expression[0]); turns.add(state.rotation[1].toFixed(3));
+        }
+        return [most, turns.size];
+        """
+    )
+    assert blink[0] > 0.8
+    assert blink[1] > 5
+
+
+BROKEN = (
+    "truncated",
+    "flipped",
+    "missing",
+    "newer",
+    "not JSON",
+    "parent path",
+    "bomb",
+    "shape",
+    "triangle out of range",
+)
+
+
+@pytest.mark.parametrize("attack", [*BROKEN, "rows not a partition"])
+def test_page_says_what_is_wrong(folder, browser, attack):
+    name = attack.replace(" ", "_")
+    shutil.copytree(folder / "page", folder / name)
+    HOSTILE[attack](folder / name / web.AVATAR)
+    browser.open(f"{browser.address}/{name}/index.html")
+    message = browser.run(
+        "await avatar.ready.catch(() => 0); const m = avatar.shadowRoot.querySelector('.message');"
+        "return [m.hidden, m.textContent];"
+    )
+    assert message[0] is False
+    assert 20 < len(message[1]) < 300
+    assert "undefined" not in message[1]
+    assert "TypeError" not in message[1]
+    browser.log()
+
+
+def test_page_without_webgl_says_so(folder, browser):
+    text = (folder / "page" / "index.html").read_text()
+    (folder / "page" / "off.js").write_text("HTMLCanvasElement.prototype.getContext = () => null;")
+    (folder / "page" / "off.html").write_text(
+        text.replace("<script ", '<script src="off.js" defer></script><script ', 1)
+    )
+    browser.open(browser.address + "/page/off.html")
+    found = browser.run(
+        "await avatar.ready.catch(() => 0); return avatar.shadowRoot.querySelector('.message').textContent;"
+    )
+    assert "WebGL 2" in found
