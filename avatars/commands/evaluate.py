@@ -49,6 +49,7 @@ class Evaluate:
         from ..training.build import Run
         from ..training.figures import all_figures, remeasure
         from ..training.report import page
+        from .heads import find_head
         from .progress import Bars
         from .stages import clip_of, track_of
 
@@ -60,7 +61,8 @@ class Evaluate:
         clip, landmark = clip_of(run), track_of(run)
         with Bars() as bars:
             bars.stage("evaluate", str(self.avatar))
-            result, track = remeasure(avatar, clip, landmark, bars.progress)
+            head = find_head(landmark.head.get("name", "default"), bars.progress)
+            result, track = remeasure(avatar, clip, landmark, head, bars.progress)
             bars.progress(0.9, "figures")
             figures = all_figures(avatar, clip, track, result, avatar.head)
             if self.html is not None:

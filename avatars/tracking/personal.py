@@ -26,11 +26,17 @@ def personalise(head: Head, track: Track) -> tuple[Head, Track]:
     offsets into the mesh puts splats on the right surface. `Head.shape` makes a blink of 1.0 close this person's lids;
     the track's blinks, found with the mean head's, are put in that unit.
 
+    Returns:
+        The personal head, and the track in its units, with what the surface did not take of the offsets.
+
     Args:
         head: generic head that the track refers to.
         track: its identity and landmark offsets make the person.
     """
-    person = head.shape(track.identity, _seats(head.shape(track.identity), track.landmark_offsets))
+    bare = head.shape(track.identity)
+    seats = _seats(bare, track.landmark_offsets)
+    person = head.shape(track.identity, seats)
+    left = track.landmark_offsets - _landmark_points(bare, seats) * (head.landmark_faces >= 0)[:, None]
     expression = track.expression.copy()
     for name, pairs in _LIDS.items():
         if name in person.expression_names:
@@ -38,7 +44,7 @@ def personalise(head: Head, track: Track) -> tuple[Head, Track]:
             ratio = _closing(person, axis, pairs) / max(_closing(head, axis, pairs), 1e-4)
             low, high = person.expression_low[axis], person.expression_high[axis]
             expression[:, axis] = (expression[:, axis] / np.clip(ratio, *_BLINK_RANGE)).clip(low, high)
-    return person, replace(track, expression=expression)
+    return person, replace(track, expression=expression, landmark_offsets=left.astype(np.float32))
 
 
 def _landmark_points(head: Head, field: np.ndarray) -> np.ndarray:

@@ -14,9 +14,10 @@ from ..errors import InputError
 from ..heads.head import Head
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
+from ..tracking.personal import personalise
 from ..tracking.report import quality
 from . import corrections, metrics
-from .evaluate import Evaluation, measure
+from .evaluate import Evaluation, chosen, measure
 from .frames import FrameStore, split
 from .presets import Preset, parse_preset
 
@@ -47,7 +48,7 @@ def rows_like(landmark: Track, avatar: Avatar) -> Track:
 
 
 def remeasure(
-    avatar: Avatar, clip: Clip, landmark: Track, progress: Callable[[float, str], None]
+    avatar: Avatar, clip: Clip, landmark: Track, head: Head, progress: Callable[[float, str], None]
 ) -> tuple[Evaluation, Track]:
     """Both protocols on the held-out frames, drawn anew.
 
@@ -56,10 +57,11 @@ def remeasure(
 
     Args:
         landmark: the run's track, as landmarks left it.
+        head: the generic head that it refers to.
         progress: called with the share done and a line of news.
 
     Returns:
-        The figures, and the landmark track's rows that belong to the avatar's.
+        The figures, and the landmark track of the avatar's rows, in its head's units.
 
     Raises:
         InputError: clip or track belong to another avatar, or nothing was held out.
@@ -70,8 +72,9 @@ def remeasure(
             "The clip is of another video than the avatar", fix="Name the avatar's run directory with --run"
         )
     preset, test = settings(avatar)
-    track = rows_like(landmark, avatar)
+    track = personalise(head, rows_like(landmark, avatar))[1]
     train_rows, test_rows = split(track.times, test)
+    test_rows = chosen(test_rows)
     if not len(test_rows):
         raise InputError("The avatar was trained on every frame", fix="Build it with --test tail to have figures")
     store = FrameStore(clip, track.frame, preset.size, preset.focus)
