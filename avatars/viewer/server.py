@@ -29,7 +29,7 @@ from .security import Guard, download, harden, missing, page, refusal
 log = logging.getLogger("avatars.viewer")
 _MAX_MESSAGE = 1 << 20
 """Largest message of a page, bytes."""
-_SEND_BUFFER = 256 << 10
+_SEND_BUFFER = 64 << 10
 """Kernel buffer of each connection, bytes: a slow visitor gets fewer pictures, not older ones."""
 _patching = threading.Lock()
 

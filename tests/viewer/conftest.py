@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from avatars.splats.avatar import Avatar
 from avatars.viewer.app import Options, Viewer
 
@@ -14,12 +15,13 @@ from .making import make_avatar
 from .page import Page
 
 os.environ["SE_OFFLINE"] = "true"
+NAME = "<img src=x onerror=window.broken=1> & Co"
 
 
 @pytest.fixture(scope="session")
 def avatar() -> Avatar:
-    """The invented avatar."""
-    return make_avatar()
+    """The invented avatar, with a name that tries to become markup."""
+    return make_avatar(name=NAME)
 
 
 @pytest.fixture(scope="session")

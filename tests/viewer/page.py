@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 import time
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 import numpy as np
 import viser
 import zstandard
+from scipy.spatial.transform import Rotation
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -28,11 +30,25 @@ def open_socket(port: int, origin: str | None, **options: Any) -> ClientConnecti
     )  # type: ignore[arg-type]
 
 
-class Page:
-    """One open page."""
+def _deaf(port: int) -> dict[str, Any]:
+    """Options of a connection on which little fits that nobody reads."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", port))
+    return {"sock": raw, "max_queue": 1}
 
-    def __init__(self, port: int, place: Place, size: tuple[int, int] = (256, 256)) -> None:
-        self.socket = open_socket(port, f"http://127.0.0.1:{port}")
+
+class Page:
+    """One open page.
+
+    Args:
+        port: of the viewer.
+        place, size: of its camera.
+        reads: whether it takes what is sent to it.
+    """
+
+    def __init__(self, port: int, place: Place, size: tuple[int, int] = (256, 256), *, reads: bool = True) -> None:
+        self.socket = open_socket(port, f"http://127.0.0.1:{port}", **({} if reads else _deaf(port)))
         self.pictures = 0
         self.jpeg = b""
         self.depth: bytes | None = None
@@ -43,13 +59,15 @@ class Page:
         self._name: dict[str, str] = {}
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._receive, daemon=True)
-        self._thread.start()
+        if reads:
+            self._thread.start()
         self.look(place, size)
 
     def close(self) -> None:
         """Leave politely."""
         self.socket.close()
-        self._thread.join(5)
+        if self._thread.ident is not None:
+            self._thread.join(5)
 
     def send(self, message: dict[str, Any]) -> None:
         """Send any message."""
@@ -61,8 +79,6 @@ class Page:
         z = z / np.linalg.norm(z)
         x = np.cross(np.array([0.0, 1.0, 0.0]), z)
         x /= np.linalg.norm(x)
-        from scipy.spatial.transform import Rotation
-
         quat = Rotation.from_matrix(np.stack([x, np.cross(z, x), z], 1)).as_quat()
         self.send(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+
 from avatars.heads.arkit import INDEX
 from avatars.viewer.app import Viewer
 from avatars.viewer.figure import Figure

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import math
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
 from avatars.errors import InputError
 from avatars.splats.avatar import Avatar
 from avatars.viewer.app import Options, Viewer
 from avatars.viewer.security import COOKIE, is_loopback, refusal
 from avatars.viewer.server import Server
-from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from .page import Page, open_socket
 
@@ -65,7 +66,7 @@ def test_paths_lead_nowhere_else(running: Viewer, tmp_path: Path) -> None:
     port = running.server.port
     up = "/.." * 12
     for path in (
-        f"{up}{tmp_path}/secret", f"/%2e%2e{'/%2e%2e' * 11}{tmp_path}/secret", f"/..%2f..%2f..%2f..%2f..{tmp_path}/secret",
+        f"{up}{tmp_path}/secret", f"/%2e%2e{'/%2e%2e' * 11}{tmp_path}/secret", f"/..%2f..%2f..%2f..{tmp_path}/secret",
         f"/\\..\\..\\..\\..\\..{tmp_path}/secret", "/sound/file/../../../etc/passwd", f"/sound/file/{tmp_path}/secret",
         "/sound/file/0", "/etc/passwd",
     ):  # fmt: skip
@@ -143,7 +144,8 @@ def test_only_messages_of_the_page_pass() -> None:
     good = pack(type="GuiUpdateMessage", uuid="u", updates={"value": 0.5})
     assert refusal(good) == ""
     for raw in (
-        b"", b"\xc1", "text", pack(), pack(type="ShareUrlRequest"), pack(type="FileTransferStartUpload"), pack(type=3), pack(type=[]),
+        b"", b"\xc1", "text", pack(), pack(type="ShareUrlRequest"), pack(type="FileTransferStartUpload"),
+        pack(type=3), pack(type=[]),
         pack(type="GuiUpdateMessage", uuid="u", updates={"value": math.nan}),
         pack(type="GuiUpdateMessage", uuid="u", updates={"value": [0.0, math.inf]}),
         pack(type="GuiUpdateMessage", uuid="u", updates={"visible": False}),
@@ -180,11 +182,12 @@ def test_nobody_opens_a_tunnel(viewer: Viewer, page: Page, monkeypatch: pytest.M
 
 def test_a_huge_message_ends_its_connection_only(viewer: Viewer, page: Page) -> None:
     stranger = open_socket(viewer.server.port, f"http://127.0.0.1:{viewer.server.port}")
-    with pytest.raises((ConnectionClosed, OSError)):
+    with contextlib.suppress(OSError, ConnectionClosed):
         stranger.send(b"x" * (5 << 20))
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            stranger.recv(timeout=10)
+    with contextlib.suppress(ConnectionClosed):
+        list(stranger)
+    with pytest.raises(ConnectionClosed):
+        stranger.recv()
     assert page.sharp(256).std() > 20
 
 

@@ -110,7 +110,8 @@ class Drive:
         self.play.label = "Pause" if playing else "Play"
         self.play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
 
-    def _scrub(self, event: viser.GuiEvent) -> None:
+    async def _scrub(self, event: viser.GuiEvent) -> None:
+        # On the server's own loop, so that the clock follows before anything else looks at the slider.
         if event.client is not None:  # a visitor's hand, not our own update
             self._touched = time.monotonic()
             self._with_clock(lambda clock, now: clock.seek(float(self.time.value), now))
@@ -133,10 +134,9 @@ class Drive:
     def tick(self, now: float) -> None:
         """Move the timeline along; a few times a second."""
         recording = self._stage.recording
-        if recording is None or now - self._touched < _HANDS_OFF:
+        if recording is None:
             return
-        position = round(recording.clock.time(now), 2)
-        if abs(position - self.time.value) > 0.005:
-            self.time.value = position
+        if recording.clock.playing and now - self._touched > _HANDS_OFF:
+            self.time.value = round(recording.clock.time(now), 2)
         if (self.play.label == "Pause") != recording.clock.playing:
             self._show_playing(recording.clock.playing)

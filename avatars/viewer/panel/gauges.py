@@ -63,7 +63,9 @@ class Gauges:
         if self._stage.renderer.look.path == "server" and visitors:
             best = max(visitors, key=lambda v: v.frame_rate(now))
             rate = best.frame_rate(now)
-            parts.append(f"{rate:.0f} pictures/s, {1000 * best.latency:.0f} ms, {best.rows} rows" if rate else "still")
+            parts.append(
+                f"{rate:.0f} pictures/s, {1000 * best.latency:.0f} ms, {best.rows} rows" if rate >= 1 else "still"
+            )
         else:
             parts.append("drawn in the browser")
         parts.append(f"{len(self._stage.avatar.splats):,} splats".replace(",", "\u202f"))

@@ -1,0 +1,107 @@
+"""Many pages, slow pages, pages that vanish: nothing piles up and the driver does not wait."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+from avatars.viewer.app import Viewer
+from avatars.viewer.sharpness import MAX_ROWS, MIN_ROWS, Sharpness
+
+from .page import Page
+
+_CYCLES, _WARM_UP = 100, 30
+
+
+def resident() -> int:
+    """Bytes of memory in use."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def settle(running: Viewer) -> None:
+    """Wait until all pages are gone."""
+    deadline = time.monotonic() + 10
+    while running.stage.renderer.visitors or running.server.viser._websock_server._client_state_from_id:
+        assert time.monotonic() < deadline, "pages linger"
+        time.sleep(0.02)
+
+
+def test_pages_that_come_and_go_leave_nothing(viewer: Viewer) -> None:
+    settle(viewer)
+    place, before, threads = viewer.stage.front(), 0, 0
+    for i in range(_CYCLES):
+        if i == _WARM_UP:
+            settle(viewer)
+            gc.collect()
+            before, threads = resident(), threading.active_count()
+        page = Page(viewer.server.port, place, (128, 96))
+        if i % 3 == 0:
+            page.wait(lambda page=page: page.pictures, "a picture")
+        if i % 3 == 1:  # vanish without a word, perhaps in the middle of a picture
+            page.socket.socket.shutdown(socket.SHUT_RDWR)
+        page.close()
+    settle(viewer)
+    gc.collect()
+    assert threading.active_count() <= threads + 1
+    assert resident() - before < 20 << 20
+
+
+def test_a_page_that_does_not_read_gets_less_and_slows_nobody(viewer: Viewer, page: Page) -> None:
+    viewer.stage.choose("Captured motion")
+    stuck = Page(viewer.server.port, viewer.stage.front(), (960, 720), reads=False)
+    try:
+        page.wait(lambda: len(viewer.stage.renderer.visitors) == 2, "the other page")
+        visitor = viewer.stage.renderer.visitors[max(viewer.stage.renderer.visitors)]
+        deadline, last, count = time.monotonic() + 60, -1.0, 0
+        # Buffers on the way fill up; from then on none is drawn for it, while the other page gets one after another.
+        while not visitor.sent or last != visitor.sent[-1] or page.pictures < count + 15:
+            assert time.monotonic() < deadline, "pictures are drawn for nobody"
+            if visitor.sent and last != visitor.sent[-1]:
+                last, count = visitor.sent[-1], page.pictures
+            time.sleep(0.02)
+        assert visitor.waiting()
+    finally:
+        stuck.socket.socket.close()
+
+
+def test_the_clock_does_not_wait_for_drawing(viewer: Viewer) -> None:
+    viewer.stage.choose("Captured motion")
+    pages = [Page(viewer.server.port, viewer.stage.front().turned(a), (640, 480)) for a in (-20, 0, 20)]
+    try:
+        for page in pages:
+            page.picture()
+        recording = viewer.stage.recording
+        assert recording is not None
+        recording.clock.set_loop(False, time.monotonic())
+        recording.clock.seek(0.0, time.monotonic())
+        start = time.monotonic()
+        recording.clock.play(start)
+        while recording.clock.playing:
+            recording.clock.time(time.monotonic())
+            time.sleep(0.01)
+        assert abs(time.monotonic() - start - recording.clock.duration) < 0.5
+    finally:
+        for page in pages:
+            page.close()
+
+
+def test_pictures_shrink_until_they_are_in_time() -> None:
+    def rows_after(cost: float, visitors: int) -> int:
+        """`cost`: s per square row."""
+        sharp = Sharpness(25.0)
+        for _ in range(200):
+            rows = sharp.moving(1080)
+            sharp.took(rows, cost * rows * rows, visitors)
+        return sharp.moving(1080)
+
+    cost = 0.032 / 540**2  # 540 rows take the 32 ms that one visitor may cost
+    assert abs(rows_after(cost, 1) - 540) <= 16
+    assert abs(rows_after(cost, 4) - 270) <= 16, "four visitors share the time"
+    assert rows_after(cost / 100, 1) == MAX_ROWS
+    assert rows_after(cost * 100, 1) == MIN_ROWS
+    assert Sharpness(25.0).moving(100) == 100
+    assert Sharpness.still(720) == 720
