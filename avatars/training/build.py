@@ -222,7 +222,15 @@ def conclude(
     result = None
     if len(test_rows):
         result = evaluate(
-            trainer.model, trainer.store, trainer.camera, trainer.poses, corrected, train_rows, test_rows, progress
+            trainer.model,
+            trainer.store,
+            trainer.camera,
+            trainer.poses,
+            learned,
+            corrected,
+            train_rows,
+            test_rows,
+            progress,
         )
     final = with_poses(tracked, trainer.poses.pose, learned, trainer)
     avatar = Avatar(

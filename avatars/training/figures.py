@@ -11,7 +11,6 @@ import torch
 
 from ..data import Clip, Track
 from ..errors import InputError
-from ..heads.head import Head
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from ..tracking.personal import personalise
@@ -85,6 +84,8 @@ def remeasure(
     index = torch.from_numpy(test_rows)
     progress(0.1, "held-out frames, by landmarks")
     by_landmarks = measure(model, store, camera, corrected[index], test_rows)
+    guessed = corrections.predict_torso(avatar.track.corrections, corrected)
+    face_only = measure(model, store, camera, guessed[index], test_rows)
     progress(0.4, "held-out frames, fitted")
     fitted = refined[index]
     by_pixels = measure(model, store, camera, fitted, test_rows)
@@ -94,6 +95,7 @@ def remeasure(
     return Evaluation(
         metrics.mean(by_pixels),
         metrics.mean(by_landmarks),
+        metrics.mean(face_only),
         metrics.mean(train),
         test_rows,
         by_pixels,
@@ -102,14 +104,13 @@ def remeasure(
     ), track
 
 
-def all_figures(avatar: Avatar, clip: Clip, track: Track, result: Evaluation, head: Head) -> dict[str, Any]:
+def all_figures(avatar: Avatar, clip: Clip, landmark: Track, result: Evaluation) -> dict[str, Any]:
     """Every figure by name: image quality by both protocols, the track's quality, counts and times.
 
     Args:
-        track: the landmark track's rows.
-        head: of the track (see `tracking.report.quality`).
+        landmark: the run's whole track, as landmarks left it.
     """
-    found = quality(track, clip, head)
+    found = quality(landmark, clip, avatar.head)
     seconds = avatar.manifest.get("seconds", {})
     out: dict[str, Any] = {k: round(v, 4) for k, v in result.to_json().items()}
     out["landmark_rmse_px"] = found["landmark_rmse_px"]["all"]
@@ -117,7 +118,7 @@ def all_figures(avatar: Avatar, clip: Clip, track: Track, result: Evaluation, he
     out |= {k: found[k] for k in ("jitter_px", "yaw_deg", "pitch_deg", "moves_mm")}
     out |= {
         "splats": len(avatar.splats),
-        "frames": len(track.frame),
+        "frames": len(avatar.track.frame),
         "held_out": len(result.rows),
         "test": settings(avatar)[1],
     }
