@@ -38,9 +38,8 @@ class Optimizer:
         self.first = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
         self.second = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
         self.bases_first, self.bases_second = torch.zeros_like(model.bases), torch.zeros_like(model.bases)
-        self.network = list(model.network.net.parameters())
-        self.network_first = [torch.zeros_like(p) for p in self.network]
-        self.network_second = [torch.zeros_like(p) for p in self.network]
+        self.network, self.network_grad = _flattened(model.network.net)
+        self.network_first, self.network_second = torch.zeros_like(self.network), torch.zeros_like(self.network)
         self.scale_limit = (_MAX_SCALE / torch.from_numpy(model.binding.extent)).log()[:, None]
         self.reach, self.steady = _reach(model)
         self.steps, self.basis_steps = 0, 0
@@ -78,13 +77,12 @@ class Optimizer:
             self.basis_steps, _BETA1, _BETA2, _EPS,
         )  # fmt: skip
         correct1, correct2 = 1 - _BETA1**self.basis_steps, 1 - _BETA2**self.basis_steps
-        for p, m, v in zip(self.network, self.network_first, self.network_second, strict=True):
-            if p.grad is None:
-                continue
-            m.mul_(_BETA1).add_(p.grad, alpha=1 - _BETA1)
-            v.mul_(_BETA2).addcmul_(p.grad, p.grad, value=1 - _BETA2)
-            p.addcdiv_(m, (v / correct2).sqrt_().add_(1e-8), value=-NETWORK_RATE * max(rate, 0.05) / correct1)
-            p.grad = None
+        gradient, m, v = self.network_grad, self.network_first, self.network_second
+        m.mul_(_BETA1).add_(gradient, alpha=1 - _BETA1)
+        v.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
+        step = NETWORK_RATE * max(rate, 0.05) / correct1
+        self.network.addcdiv_(m, (v / correct2).sqrt_().add_(1e-8), value=-step)
+        gradient.zero_()
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Everything that a resumed run needs."""
@@ -96,10 +94,9 @@ class Optimizer:
         out["bases"], out["bases.first"], out["bases.second"] = (
             self.model.bases.numpy(), self.bases_first.numpy(), self.bases_second.numpy(),
         )  # fmt: skip
-        for i, p in enumerate(self.network):
-            out[f"network.{i}"] = p.detach().numpy()
-            out[f"network.first.{i}"] = self.network_first[i].numpy()
-            out[f"network.second.{i}"] = self.network_second[i].numpy()
+        out["network"], out["network.first"], out["network.second"] = (
+            self.network.numpy(), self.network_first.numpy(), self.network_second.numpy(),
+        )  # fmt: skip
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
         return out
 
@@ -117,10 +114,9 @@ class Optimizer:
         put(self.model.bases, "bases")
         put(self.bases_first, "bases.first")
         put(self.bases_second, "bases.second")
-        for i, p in enumerate(self.network):
-            put(p, f"network.{i}")
-            put(self.network_first[i], f"network.first.{i}")
-            put(self.network_second[i], f"network.second.{i}")
+        put(self.network, "network")
+        put(self.network_first, "network.first")
+        put(self.network_second, "network.second")
         self.steps, self.basis_steps = (int(x) for x in tensors["steps"])
 
 
@@ -141,3 +137,17 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor]:
     steady = torch.ones(len(mean), 9)
     steady[eye, :6] = 0.0
     return (low, high), steady
+
+
+def _flattened(net: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    """One vector that all parameters of a network are views of, and one for their gradients: few operations a step."""
+    parameters = list(net.parameters())
+    flat = torch.cat([p.detach().reshape(-1) for p in parameters])
+    gradient = torch.zeros_like(flat)
+    place = 0
+    for p in parameters:
+        size = p.numel()
+        p.data = flat[place : place + size].view_as(p)
+        p.grad = gradient[place : place + size].view_as(p)
+        place += size
+    return flat, gradient

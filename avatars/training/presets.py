@@ -28,7 +28,7 @@ class Preset:
     """Learned bases (K) on position, rotation and colour."""
     iterations: int = 12000
     """Training steps, one frame each."""
-    coarse: float = 0.5
+    coarse: float = 0.6
     """Share of the steps at half resolution."""
     refine_from: float = 0.05
     """Share of the steps after which the track is refined photometrically."""
