@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import av
 import numpy as np
@@ -57,13 +58,25 @@ def mp4(take: Take, figure_of: Callable[[Face], Figure], progress: Callable[[flo
     """
     if len(take.faces) < 2 or take.seconds <= 0:
         raise InputError("Nothing was recorded")
-    out = io.BytesIO()
+    # In a file of its own: an index at the front, for players that stream, needs a second pass over it.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        try:
+            _encode(path, take, figure_of, progress)
+        except av.FFmpegError as error:
+            raise InputError(f"The film could not be encoded: {error}") from error
+        return path.read_bytes()
+
+
+def _encode(
+    path: Path, take: Take, figure_of: Callable[[Face], Figure], progress: Callable[[float], None] | None
+) -> None:
     rows = max(min(take.viewpoint.height, FILM_ROWS) // 2 * 2, 2)
     camera = take.viewpoint.camera(rows)
     columns = max(camera.width // 2 * 2, 2)
     background = np.array(take.look.background, np.float32) / 255
     show = take.look.show if take.look.show != "nothing" else "picture"
-    with av.open(out, "w", format="mp4", options={"movflags": "faststart"}) as film:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as film:
         video = film.add_stream("libx264", rate=RATE, options={"crf": "17", "preset": "fast"})
         video.width, video.height, video.pix_fmt = columns, rows, "yuv420p"
         sound = film.add_stream("aac", rate=SOUND_RATE, layout="mono") if take.sound is not None else None
@@ -77,7 +90,6 @@ def mp4(take: Take, figure_of: Callable[[Face], Figure], progress: Callable[[flo
         film.mux(video.encode(None))
         if sound is not None and take.sound is not None:
             _add_sound(film, sound, take.sound[: int(count / RATE * SOUND_RATE)])
-    return out.getvalue()
 
 
 def _add_sound(film: OutputContainer, stream: av.AudioStream, pcm: np.ndarray) -> None:
