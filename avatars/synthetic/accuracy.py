@@ -18,11 +18,15 @@ class TrackingErrors:
     """Errors of the T tracked frames."""
 
     rotation_deg: np.ndarray
-    """[T] angle between the tracked and the true head."""
+    """[T] angle by which the tracked face must be turned to lie on the true one as well as it can."""
     wobble_deg: np.ndarray
-    """[T] the same after the best constant rotation is taken out."""
+    """[T] the same after the best constant turn (in the head's own frame) is taken out."""
+    bone_deg: np.ndarray
+    """[T] angle between the tracked and the true head's frame. Identity axes may tilt a face within its frame, so
+    part of it says nothing about where the face is."""
     translation: np.ndarray
-    """[T] distance between the tracked and the true head's origin, best common scale taken out, per true distance."""
+    """[T] distance between the middles of the tracked and of the true face, best common scale taken out, per true
+    distance from the camera."""
     vertices_m: np.ndarray
     """[T] mean distance over the face region after a similarity alignment of each frame."""
     focal_ratio: float
@@ -33,6 +37,7 @@ class TrackingErrors:
         return {
             "rotation_deg": float(self.rotation_deg.mean()),
             "wobble_deg": float(self.wobble_deg.mean()),
+            "bone_deg": float(self.bone_deg.mean()),
             "translation_percent": float(100 * self.translation.mean()),
             "vertices_mm": float(1e3 * self.vertices_m.mean()),
             "focal_ratio": self.focal_ratio,
@@ -53,21 +58,23 @@ def tracking_errors(track: Track, truth: GroundTruth, head: Head) -> TrackingErr
     rows = track.frame
     if not len(rows) or rows.max() >= len(truth.track.frame):
         raise InputError("The track is not of this video")
-    found, true = Rotation.from_rotvec(track.rotation), Rotation.from_rotvec(truth.track.rotation[rows])
-    apart = true.inv() * found  # in the head's own frame, where a wrong idea of the face sits
-    wobble = apart * apart.mean().inv()
-    t, s = track.translation.astype(float), truth.track.translation[rows].astype(float)
-    scale = float((t * s).sum() / (t * t).sum())
     region = head.regions["face"]
     tracked = vertices_of(track, head)[:, region].astype(float)
     real = truth.vertices(head, rows)[:, region].astype(float)
+    moves = [align(a, b) for a, b in zip(tracked, real, strict=True)]
+    true = Rotation.from_rotvec(truth.track.rotation[rows])
+    bone = true.inv() * Rotation.from_rotvec(track.rotation)
+    apart = true.inv() * Rotation.from_matrix([m.rotation for m in moves]).inv() * true
+    t, s = tracked.mean(1), real.mean(1)
+    scale = float((t * s).sum() / (t * t).sum())
     ratio = (track.camera.fx / track.camera.width) / (truth.track.camera.fx / truth.track.camera.width)
     return TrackingErrors(
         rotation_deg=np.degrees(apart.magnitude()),
-        wobble_deg=np.degrees(wobble.magnitude()),
+        wobble_deg=np.degrees((apart * apart.mean().inv()).magnitude()),
+        bone_deg=np.degrees(bone.magnitude()),
         translation=np.linalg.norm(scale * t - s, axis=1) / np.linalg.norm(s, axis=1),
         vertices_m=np.array(
-            [np.linalg.norm(align(a, b)(a) - b, axis=1).mean() for a, b in zip(tracked, real, strict=True)]
+            [np.linalg.norm(m(a) - b, axis=1).mean() for m, a, b in zip(moves, tracked, real, strict=True)]
         ),
         focal_ratio=float(ratio),
     )

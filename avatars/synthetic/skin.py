@@ -132,7 +132,7 @@ def _brows(
         upper = smooth_line(points[list(ring[:4:-1])], 60)[::-1]
         middle, half = (lower + upper) / 2, (upper - lower) / 2
         along = np.linspace(0, 1, 60)
-        half = half * (0.95 * np.minimum(1, (1.02 - along) * 2.2))[:, None]
+        half = half * (0.75 * np.minimum(1, (1.02 - along) * 2.2))[:, None]
         shade.polygon(np.concatenate([middle + 0.8 * half, (middle - 0.8 * half)[::-1]]))
         for _ in range(_BROW_HAIRS):
             t, across = rng.uniform(0, 1), rng.uniform(-1, 1)
@@ -141,9 +141,9 @@ def _brows(
             tangent = middle[min(i + 3, 59)] - middle[max(i - 3, 0)]
             angle = np.arctan2(tangent[1], tangent[0] * side) + (0.9 - 1.1 * t) - 0.35 * across + rng.normal(0, 0.12)
             length = rng.uniform(0.005, 0.009) * (0.7 + 0.3 * (1 - t))
-            tip = root[:2] + length * np.array([side * np.cos(angle), np.sin(angle)])
-            bend = (root[:2] + tip) / 2 + [0, -0.0006 * t]
-            hairs.line(np.stack([root[:2], bend, tip]), 0.0003, rng.uniform(0.6, 1.0))
+            half_hair = length / 2 * np.array([side * np.cos(angle), np.sin(angle)])
+            start, bend, tip = root[:2] - half_hair, root[:2] - np.array([0, 0.0004 * t]), root[:2] + half_hair
+            hairs.line(np.stack([start, bend, tip]), 0.0003, rng.uniform(0.6, 1.0))
     dark = np.array(look.hair) * 0.75
     mix.lay(0.45 * shade.blur(0.0018).at(p) * front, dark)
     mix.lay(0.80 * hairs.blur(0.00015).at(p) * front, dark)
