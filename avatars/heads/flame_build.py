@@ -15,13 +15,15 @@ from .head import JOINTS, Head
 from .landmarks import embed_landmarks
 from .layout import lay_out
 from .lids import BLINKS, close_lids, make_blink
-from .regions import find_regions
+from .regions import find_regions, landmark_points
 from .unwrap import cut_open
 
 EXPRESSION_BOUND = 3.0
 """Standard deviations."""
 _JAW = {"jawOpen": (0.45, 0.0, 0.0), "jawSide": (0.0, 0.15, 0.0), "jawTwist": (0.0, 0.0, 0.1)}
 """Rotation of the jaw's joint, rad, at 1.0; jawSide is to the head's own left."""
+_BACK = 1.9
+"""rad from the optical axis: what lies further back on an eyeball is never seen."""
 _GAZE_SIDE, _GAZE_UP = np.radians(32.0), np.radians(25.0)
 
 
@@ -39,8 +41,8 @@ def build_flame(arrays: FlameArrays, name: str) -> Head:
     for side, axis in BLINKS.items():
         basis[head.expression_names.index(axis)] = make_blink(head, side)
     head = close_lids(replace(head, expression_basis=basis))
-    chart = cut_open(head.template.astype(float), head.faces)
-    head = replace(head, uv=lay_out(head, chart, _first_map(head, chart)))
+    chart = cut_open(head.template.astype(float), head.faces, head.uv)
+    head = replace(head, uv=_hide_backs(head, lay_out(head, chart, _first_map(head, chart))))
     return replace(head, arkit=solve_arkit_map(head, donor)).validate()
 
 
@@ -103,13 +105,16 @@ def _first_map(head: Head, chart: np.ndarray) -> np.ndarray:
         for axis in range(3):
             total[:, axis] += np.bincount(chart[:, k], middle[:, axis], count)
     around = total / uses  # the mean of the triangles at it tells the two sides of the seam apart
-    uv = np.stack([np.arctan2(around[:, 0], around[:, 2] + 0.02), around[:, 1]], 1)
+    left, right = landmark_points(head)[[454, 234]]
+    offset = around - (left + right) / 2 + (0, 0, 0.02)
+    height = np.arcsin(offset[:, 1] / np.maximum(np.linalg.norm(offset, axis=1), 1e-9))
+    uv = np.stack([np.arctan2(offset[:, 0], offset[:, 2]) * np.cos(height), height], 1)
     owner = np.zeros(count, np.int64)
     owner[chart.ravel()] = head.faces.ravel()
     for side in "lr":
         ball = head.regions[f"eyeball_{side}"][owner]
         offset = head.template[owner[ball]] - head.joints[JOINTS.index(f"eye_{side}")]
-        polar = np.arccos(offset[:, 2] / np.linalg.norm(offset, axis=1))
+        polar = np.minimum(np.arccos(offset[:, 2] / np.linalg.norm(offset, axis=1)), _BACK)
         flat = offset[:, :2] / np.maximum(np.linalg.norm(offset[:, :2], axis=1, keepdims=True), 1e-9)
         uv[ball] = flat * polar[:, None]
     inside = np.zeros(count, bool)
@@ -117,4 +122,15 @@ def _first_map(head: Head, chart: np.ndarray) -> np.ndarray:
     corners[chart.ravel()] = head.uv.reshape(-1, 2)
     inside[chart[np.abs(head.uv).sum((1, 2)) > 0].ravel()] = True
     uv[inside] = corners[inside]
+    return uv
+
+
+def _hide_backs(head: Head, uv: np.ndarray) -> np.ndarray:
+    """The map with the backs of the eyeballs, which cannot be flattened together with the fronts, shrunk to a point."""
+    uv = uv.copy()
+    for side in "lr":
+        offset = head.template - head.joints[JOINTS.index(f"eye_{side}")]
+        behind = np.arctan2(np.hypot(offset[:, 0], offset[:, 1]), offset[:, 2]) >= _BACK
+        ball = head.faces_of(f"eyeball_{side}")
+        uv[ball & behind[head.faces].any(1)] = uv[ball].reshape(-1, 2).min(0)
     return uv

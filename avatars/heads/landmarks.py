@@ -12,7 +12,7 @@ from ..capture import faces as mesh
 from ..data import LANDMARKS
 from ..errors import AssetError
 from .head import Head
-from .portrait import FOCAL, IRIS_RADIUS, SIZE, Portrait, Shot, iris_axis, paint, photograph
+from .portrait import FOCAL, IRIS_RADIUS, SIZE, Portrait, Shot, express, iris_axis, paint, photograph
 from .regions import inner, outline_regions
 from .surface import closest_on_mesh
 
@@ -25,12 +25,14 @@ _MAX_SNAP = 0.006
 """m: how far a landmark may be moved to reach the kind of surface it belongs to."""
 _WINDOW = 24
 """Half pixels around a landmark that are searched for such a surface."""
+_INNER_LIPS, _OUTER_LIPS = list(mesh.LIPS_INNER), list(mesh.LIPS_OUTER)
+_IS_LIP = np.isin(np.arange(LANDMARKS), mesh.LIPS)
 _IS_IRIS = np.isin(np.arange(LANDMARKS), mesh.IRIS_L + mesh.IRIS_R)
 
 
 @dataclass(frozen=True)
 class _Sight:
-    """One shot's landmarks in template coordinates [478, 3] (NaN where missed) and in px [478, 2]."""
+    """One shot's landmarks on the template [478, 3] (NaN where missed; see `_stages`) and in px [478, 2]."""
 
     points: np.ndarray
     pixels: np.ndarray
@@ -60,11 +62,9 @@ def embed_landmarks(head: Head, progress: Callable[[float], None] | None = None)
             say(0.15 + 0.8 * (i + 1) / (_PEOPLE + 1))
     if not calm or not open_mouth:
         raise AssetError("The face detector finds no face on this head", where=head.name)
-    points = _merge(calm)
-    inner, outer = list(mesh.LIPS_INNER), list(mesh.LIPS_OUTER)
-    opened = _merge(open_mouth)
-    points[inner] = opened[inner]
-    points[outer] = (points[outer] + opened[outer]) / 2
+    points, opened = _merge(calm), _merge(open_mouth)
+    points[_INNER_LIPS] = opened[_INNER_LIPS]
+    points[_OUTER_LIPS] = (points[_OUTER_LIPS] + opened[_OUTER_LIPS]) / 2
     mirror = mirror_landmarks(open_mouth[0].pixels)
     points = _place_irises(painted, calm[0].pixels, points)
     return _cast_down(painted, _symmetrize(painted, points, mirror))
@@ -109,6 +109,7 @@ def _see(person: Head, shots: list[Shot], detector: mesh.FaceMesh, template: Hea
 
 def _cast_back(template: Head, picture: Portrait, pixels: np.ndarray) -> np.ndarray:
     """Template points [478, 3] under image points [478, 2], each on the kind of surface it belongs to."""
+    rest, ajar = _stages(template)
     out = np.full((len(pixels), 3), np.nan)
     for allowed, members in zip(_surfaces(template), (~_IS_IRIS, _IS_IRIS), strict=True):
         for i in np.flatnonzero(members):
@@ -120,7 +121,7 @@ def _cast_back(template: Head, picture: Portrait, pixels: np.ndarray) -> np.ndar
             weights = _ray_barycentric(picture.points[corners], at)
             depth = float(picture.points[corners, 2] @ weights)
             if np.linalg.norm(at - pixels[i]) * depth / (FOCAL * SIZE) <= _MAX_SNAP:
-                out[i] = weights @ template.template[corners]
+                out[i] = weights @ (ajar if _IS_LIP[i] else rest)[corners]
     return out
 
 
@@ -138,6 +139,11 @@ def _nearest_pixel(picture: Portrait, allowed: np.ndarray, at: np.ndarray) -> tu
     best = ((rows + top - y) ** 2 + (columns + left - x) ** 2).argmin()
     place = np.array([columns[best] + left + 0.5, rows[best] + top + 0.5]) / 2
     return int(window[rows[best], columns[best]]), place
+
+
+def _stages(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices [V, 3] at rest, and with an open mouth: lips are placed on the latter, where they do not touch."""
+    return head.template.astype(float), express(head, _open_mouth(head))
 
 
 def _surfaces(head: Head) -> tuple[np.ndarray, np.ndarray]:
@@ -196,8 +202,13 @@ def _symmetrize(head: Head, points: np.ndarray, mirror: np.ndarray) -> np.ndarra
 def _cast_down(head: Head, points: np.ndarray) -> Head:
     """Closest surface points, irises on the eyeballs and everything else on the skin."""
     face, weights = np.full(len(points), -1, np.int32), np.zeros((len(points), 3), np.float32)
-    for allowed, members in zip(_surfaces(head), (~_IS_IRIS, _IS_IRIS), strict=True):
+    (skin, ball), (rest, ajar) = _surfaces(head), _stages(head)
+    for members, vertices, allowed in (
+        (~_IS_IRIS & ~_IS_LIP, rest, skin),
+        (_IS_LIP, ajar, skin),
+        (_IS_IRIS, rest, ball),
+    ):
         rows = np.flatnonzero(members & np.isfinite(points[:, 0]))
         if len(rows):
-            face[rows], weights[rows], _ = closest_on_mesh(points[rows], head.template, head.faces, allowed)
+            face[rows], weights[rows], _ = closest_on_mesh(points[rows], vertices, head.faces, allowed)
     return replace(head, landmark_faces=face, landmark_barycentric=weights)

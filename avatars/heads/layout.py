@@ -40,7 +40,7 @@ def lay_out(head: Head, chart: np.ndarray, uv: np.ndarray) -> np.ndarray:
     Args:
         head: with its regions found.
         chart: [F, 3] uv vertex of each corner: corners that share one stay together.
-        uv: [u, 2] the old map, kept (but rescaled) inside small parts.
+        uv: [u, 2] the old map: kept, but rescaled, inside small parts; elsewhere it says where the corners go.
     """
     owner = np.zeros(len(uv), np.int64)
     owner[chart.ravel()] = head.faces.ravel()
@@ -60,8 +60,7 @@ def lay_out(head: Head, chart: np.ndarray, uv: np.ndarray) -> np.ndarray:
         if rim is not None:
             out[members] = _fit(uv[members], rim)
         elif head.regions["face"][owner[members]].mean() > 0.2:
-            upright = uv[members] @ np.array([[0.0, -1.0], [1.0, 0.0]])  # the old map lies on its side
-            out[members] = _fit(flatten(points, local.reshape(-1, 3), weight, upright), _HEAD)
+            out[members] = _fit(flatten(points, local.reshape(-1, 3), weight, uv[members]), _HEAD)
         else:
             out[members] = _fit(flatten(points, local.reshape(-1, 3), weight, uv[members]), _TORSO)
     return out[chart].astype(np.float32)

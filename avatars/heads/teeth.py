@@ -115,7 +115,9 @@ def band_faces(columns: int, *, upper: bool) -> np.ndarray:
     return faces if upper else faces[:, ::-1]
 
 
-def band_uv(columns: int) -> np.ndarray:
+def band_uv(columns: int, *, upper: bool) -> np.ndarray:
     """[ROWS * columns, 2] in [0, 1]: along the arch and across the band, gum to gum."""
-    v, u = np.meshgrid(np.linspace(1, 0, ROWS), np.linspace(0, 1, columns), indexing="ij")
+    v, u = np.meshgrid(
+        np.linspace(1, 0, ROWS), np.linspace(0, 1, columns) if upper else np.linspace(1, 0, columns), indexing="ij"
+    )
     return np.stack([u.ravel(), v.ravel()], 1)

@@ -27,8 +27,8 @@ def charts(corners: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1][corners[:, 0]]
 
 
-def cut_open(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """[F, 3] uv vertex of each corner after a cut up the back of the head.
+def cut_open(vertices: np.ndarray, faces: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """[F, 3] uv vertex of each corner after a cut up the back of the head; seams of an old map [F, 3, 2] are kept.
 
     The seam is the shortest path along edges from the rear of the lowest border to the top.
     """
@@ -36,9 +36,12 @@ def cut_open(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
     # Cheap at the back: the seam stays away from the face and from the ears.
     length = length * (1 + 40 * (np.abs(vertices[edges]).mean(1)[:, 0] + np.maximum(vertices[edges].mean(1)[:, 2], 0)))
-    graph = coo_matrix((length, edges.T), shape=(len(vertices),) * 2).tocsr()
-    lowest = min(border_loops(faces), key=lambda loop: float(vertices[loop, 1].mean()))
+    loops = border_loops(faces)
+    lowest = min(loops, key=lambda loop: float(vertices[loop, 1].mean()))
     start = lowest[vertices[lowest, 2].argmin()]
+    # Along a border it would cut triangles off.
+    length = length * np.where(np.isin(edges, np.setdiff1d(np.concatenate(loops), [start])).any(1), 1e3, 1)
+    graph = coo_matrix((length, edges.T), shape=(len(vertices),) * 2).tocsr()
     part = connected_components(graph, directed=False)[1]
     same = np.flatnonzero(part == part[start])
     top = same[vertices[same, 1].argmax()]
@@ -46,11 +49,11 @@ def cut_open(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     seam = [int(top)]
     while seam[-1] != start:
         seam.append(int(before[seam[-1]]))
-    return _corners(faces, {(min(a, b), max(a, b)) for a, b in pairwise(seam)})
+    return _corners(faces, {(min(a, b), max(a, b)) for a, b in pairwise(seam)}, uv)
 
 
-def _corners(faces: np.ndarray, seam: set[tuple[int, int]]) -> np.ndarray:
-    """Corners glued across every shared edge that is not on the seam."""
+def _corners(faces: np.ndarray, seam: set[tuple[int, int]], uv: np.ndarray) -> np.ndarray:
+    """Corners glued across every shared edge that is not on the seam, where the old map [F, 3, 2] agrees."""
     beside: dict[tuple[int, int], tuple[int, int]] = {}
     links = []
     for f, triangle in enumerate(faces.tolist()):
@@ -62,6 +65,7 @@ def _corners(faces: np.ndarray, seam: set[tuple[int, int]]) -> np.ndarray:
             elif (min(a, b), max(a, b)) not in seam:
                 links += [(3 * f + k, other[1]), (3 * f + (k + 1) % 3, other[0])]
     pairs = np.array(links)
+    pairs = pairs[(uv.reshape(-1, 2)[pairs[:, 0]] == uv.reshape(-1, 2)[pairs[:, 1]]).all(1)]
     graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(faces.size,) * 2)
     return connected_components(graph, directed=False)[1].reshape(-1, 3)
 
