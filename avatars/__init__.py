@@ -18,7 +18,7 @@ _LAZY = {
     "Splats": "data",
     "Track": "data",
 }
-__all__ = ["__version__", *_LAZY]
+__all__ = ["Avatar", "AvatarError", "Camera", "Clip", "Head", "Motion", "Splats", "Track", "__version__"]
 
 if TYPE_CHECKING:
     from .data import Camera, Clip, Motion, Splats, Track

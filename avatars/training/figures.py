@@ -11,6 +11,7 @@ import torch
 
 from ..data import Clip, Track
 from ..errors import InputError
+from ..heads.head import Head
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from ..tracking.personal import personalise
@@ -104,13 +105,15 @@ def remeasure(
     ), track
 
 
-def all_figures(avatar: Avatar, clip: Clip, landmark: Track, result: Evaluation) -> dict[str, Any]:
+def all_figures(avatar: Avatar, clip: Clip, landmark: Track, head: Head, result: Evaluation) -> dict[str, Any]:
     """Every figure by name: image quality by both protocols, the track's quality, counts and times.
 
     Args:
         landmark: the run's whole track, as landmarks left it.
+        head: the generic head that it refers to.
     """
-    found = quality(landmark, clip, avatar.head)
+    person, whole = personalise(head, landmark)
+    found = quality(whole, clip, person)
     seconds = avatar.manifest.get("seconds", {})
     out: dict[str, Any] = {k: round(v, 4) for k, v in result.to_json().items()}
     out["landmark_rmse_px"] = found["landmark_rmse_px"]["all"]
