@@ -67,8 +67,9 @@ class Figure:
             self.vertices, self._delta, intrinsics, view, camera.width, camera.height,
             torch.from_numpy(np.asarray(background, np.float32)),
         )  # fmt: skip
-        color = drawn.alpha[0].expand(3, -1, -1) if show == "matte" else drawn.color[0]
-        image = (color.permute(1, 2, 0).clamp(0, 1) * 255 + 0.5).to(torch.uint8).contiguous().numpy()
+        color = drawn.alpha[0].repeat(3, 1, 1) if show == "matte" else drawn.color[0]
+        levels = color.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)  # in place: the picture is ours
+        image = levels.permute(1, 2, 0).contiguous().numpy()
         if not depth:
             return image, None
         alpha, away = drawn.alpha[0, 0, ::2, ::2].numpy(), drawn.depth[0, 0, ::2, ::2].numpy()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import viser
 
+from ..raster.threads import native_threads
 from ..splats.model import AvatarModel
 from .figure import Figure
 from .look import Look
@@ -89,6 +90,10 @@ class Renderer:
             self.visitors.pop(client.client_id, None)
 
     def _run(self) -> None:
+        with native_threads():
+            self._loop()
+
+    def _loop(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
             self._news.clear()
