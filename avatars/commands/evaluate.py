@@ -64,7 +64,7 @@ class Evaluate:
             head = find_head(landmark.head.get("name", "default"), bars.progress)
             result, track = remeasure(avatar, clip, landmark, head, bars.progress)
             bars.progress(0.9, "figures")
-            figures = all_figures(avatar, clip, track, result, avatar.head)
+            figures = all_figures(avatar, clip, landmark, head, result)
             if self.html is not None:
                 bars.stage("report", str(self.html))
                 words = page(avatar, clip, track, result, history=[], timings=avatar.manifest.get("seconds", {}))

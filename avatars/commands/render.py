@@ -133,7 +133,7 @@ class Render:
         if self.output.suffix == ".png":
             rows = rows[chosen(len(rows))]
         rate = rate_of(track.times[rows])
-        draw = Comparison(avatar, FrameStore(clip, track.frame, min(self.size, preset.size), preset.focus))
+        draw = Comparison(avatar, FrameStore(clip, track.frame, self.size, preset.focus))
         frames = reported(len(rows), lambda i: draw(int(rows[i])), bars.progress)
         if self.output.suffix == ".png":
             frames = [sheet(list(frames))]

@@ -26,6 +26,7 @@ class Track:
 
     def run(self) -> None:
         """Track, and print the quality."""
+        from ..tracking.personal import personalise
         from ..tracking.report import quality
         from ..training.build import Run
         from .heads import find_head
@@ -39,7 +40,8 @@ class Track:
             bars.stage("head", self.head)
             head = find_head(self.head, bars.progress)
             track = tracked(run, clip, head, bars, again=True)
-        found = quality(track, clip, head)
+        person, own = personalise(head, track)
+        found = quality(own, clip, person)
         rmse = ", ".join(f"{name} {value:.2f}" for name, value in found["landmark_rmse_px"].items())
         print(f"{found['frames']} frames; landmark error in px at 512: {rmse}")
         low, high = found["yaw_deg"]

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from ..data import Motion
 from ..heads.arkit import INDEX, MIRROR, NAMES
+from ..speech.articulation import lip_gap
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from ..training.views import FACING
@@ -26,7 +27,9 @@ FULL = tuple(
 )
 """Coefficients that keep their full range; lips that close over the jaw move in step with it."""
 _CALM = 0.1
-"""Share of the frames with the least expression and motion that show the neutral."""
+"""Share of the frames that show the neutral."""
+_LIPS = 2.0
+"""How much closed lips count against all other expression."""
 _PRIOR_REACH = 0.25
 """Reach that is added to both sides before they are divided: what hardly moved says little about a range."""
 _SCALE = (0.7, 1.4)
@@ -85,12 +88,22 @@ PLAIN = Manner(np.zeros(52), np.zeros(52), np.ones(52), np.eye(3), np.zeros(3), 
 
 
 def calm(motion: Motion) -> np.ndarray:
-    """Rows of a motion that show the face at rest."""
+    """Rows of a motion that show the face at rest: lips closed first of all, then little expression and motion.
+
+    People who talk throughout a clip have few of them, and a neutral with parted lips would close the mouth of whoever
+    is driven by it.
+    """
     speed = np.zeros(len(motion.times))
     if len(speed) > 1:
         speed = np.abs(np.gradient(motion.arkit, motion.times, axis=0)).sum(1) * 0.04  # per frame at 25 frames/s
-    effort = motion.arkit.sum(1) + 2 * speed
-    return np.argsort(effort)[: max(1, int(len(effort) * _CALM))]
+    effort = _ranked(motion.arkit.sum(1) + 2 * speed) + _LIPS * _ranked(lip_gap(motion.arkit))
+    return np.argsort(effort, kind="stable")[: max(1, int(len(effort) * _CALM))]
+
+
+def _ranked(values: np.ndarray) -> np.ndarray:
+    """Values between their 10th and 90th percentile as 0 to 1."""
+    low, high = np.percentile(values, 10), np.percentile(values, 90)
+    return (values - low) / max(high - low, 1e-6)
 
 
 class Retarget:
