@@ -23,7 +23,7 @@ from ..raster import ops
 from ..splats.bases import BasisNetwork, StateScale
 from ..splats.model import AvatarModel, Pose, camera_tensors
 from ..splats.seeding import View, seed
-from . import checkpoint
+from . import checkpoint, metrics
 from .calm import calm
 from .frames import FrameStore, Supervision
 from .optimizer import Optimizer
@@ -36,6 +36,7 @@ _RARITY = (0.6, 3.0)
 _CALM_AT = (0.6, 0.85)
 """Shares of the steps at which unseen splats are calmed; the steps after it mend what that cost."""
 _SAVE_SECONDS = 20.0
+_PEEK_EVERY, _PEEKS = 500, 4
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Progress:
     rate: float
     """Iterations per second."""
     seconds: float
+    psnr: float | None = None
+    """Of a few held-out frames, posed by landmarks, at half resolution: a first impression, measured now and then."""
 
 
 Watcher = Callable[[Progress], None]
@@ -181,10 +184,13 @@ class Trainer:
         checkpoint.restore(directory, self)
         started = saved = time.monotonic()
         before, first = self.seconds, self.iteration
+        whole, seen = True, None
         try:
             while self.iteration < self.preset.iterations:
                 with ops.native_threads():
+                    whole = False
                     value = self.step()
+                    whole = True
                 if np.isfinite(value):
                     self.smooth = value if not np.isfinite(self.smooth) else 0.98 * self.smooth + 0.02 * value
                 now = time.monotonic()
@@ -193,12 +199,30 @@ class Trainer:
                     self.history.append((self.iteration, self.smooth))
                     if watch is not None:
                         rate = (self.iteration - first) / max(now - started, 1e-6)
-                        watch(Progress(self.iteration, self.preset.iterations, self.smooth, rate, self.seconds))
+                        if self.iteration % _PEEK_EVERY == 0:
+                            seen = self._peek()
+                        done = (self.iteration, self.preset.iterations, self.smooth, rate, self.seconds, seen)
+                        watch(Progress(*done))
                 if now - saved > _SAVE_SECONDS:
                     checkpoint.save(directory, self)
                     saved = time.monotonic()
         finally:
-            checkpoint.save(directory, self)
+            if whole:  # a step that was interrupted half-way is not a state to continue from; the last one on disk is
+                checkpoint.save(directory, self)
+
+    @torch.no_grad()
+    def _peek(self) -> float | None:
+        """PSNR of a few rows that are not trained on, as landmarks posed them."""
+        held = np.setdiff1d(np.arange(len(self.store)), self.rows)
+        if not len(held):
+            return None
+        camera = self.cameras[1]
+        found = []
+        for row in held[:: max(1, len(held) // _PEEKS)]:
+            frame = self.store.get(int(row), 1)
+            color = self.model.render(self.tracked[int(row)], camera, frame.background).color.clamp(0, 1)
+            found.append(metrics.psnr(color, frame.image))
+        return float(np.mean(found))
 
 
 def rarity(expression: np.ndarray) -> np.ndarray:
