@@ -7,6 +7,7 @@ prepare() {
   local missing=()
   if command -v dpkg-query >/dev/null; then
     for package in "$@"; do
+      case $package in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;; esac
       dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
     done
   fi
