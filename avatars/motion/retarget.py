@@ -2,13 +2,13 @@
 
 A driver's neutral is subtracted, each coefficient is scaled by how far driver and subject reach, the avatar's neutral
 is added, and what the subject never showed is limited softly. Blinks, the jaw and gaze keep their full range. Head
-poses are taken relative to the driver's rest and put on the avatar's; the torso follows partly. A subject who drives
-their own avatar gets their own faces back.
+poses are taken relative to the driver's rest and put on the avatar's; the torso follows as the subject's own did. A
+subject who drives their own avatar gets their own faces back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..heads.arkit import INDEX, MIRROR, NAMES
 from ..speech.articulation import lip_gap
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
+from ..training.corrections import predict_torso
 from ..training.views import FACING
 from .sources import motion_of_track
 
@@ -32,7 +33,7 @@ _LIPS = 2.0
 """How much closed lips count against all other expression."""
 _PRIOR_REACH = 0.25
 """Reach that is added to both sides before they are divided: what hardly moved says little about a range."""
-_SCALE = (0.7, 1.4)
+_SCALE = (0.8, 1.25)
 _FULL_SCALE = (0.5, 2.0)
 _MARGIN = 0.35
 """How far beyond what the subject showed a coefficient can get."""
@@ -40,10 +41,8 @@ _TURN = (0.6, 0.35)
 """rad from rest at which a head turn begins to be limited, and by how much it can exceed that."""
 _SHIFT = (0.04, 0.05)
 """The same for translation, m."""
-_TORSO_TURN = np.array([0.15, 0.25, 0.15])
-"""Share of the head's nod, turn and tilt that the torso takes part in."""
-_TORSO_SHIFT = 0.7
-"""Share of the movement of the neck's base that the torso takes part in."""
+_TORSO = (0.1, 0.02)
+"""rad and m by which the torso can leave what the subject's did."""
 
 
 @dataclass(frozen=True)
@@ -120,27 +119,21 @@ class Retarget:
         self._seal = max(0.0, float((own.arkit[:, INDEX["mouthClose"]] - own.arkit[:, INDEX["jawOpen"]]).max()))
         self._base = np.median(avatar.track.expression[calm(own)].astype(float), axis=0)
         self._scale = np.ones(52) if driver is PLAIN else _scales(self.subject, driver)
-        track = avatar.track
-        self._origin = np.median(track.translation.astype(float), axis=0)
-        self._torso_rotation = Rotation.from_rotvec(track.torso_rotation).mean()
-        self._torso_place = np.median(track.torso_translation.astype(float), axis=0)
-        self._neck = avatar.head.joints[avatar.head.joint_names.index("root")].astype(float)
+        self._origin = np.median(avatar.track.translation.astype(float), axis=0)
+        self._body = _Body(avatar)
 
     def __call__(self, motion: Motion) -> Pose:
         """Poses of all frames of a motion."""
         rotation, translation = self._place(motion)
-        torso_rotation, torso_translation = self._torso(rotation, translation)
-
-        def tensor(value: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(value.astype(np.float32))
-
-        return Pose(
-            tensor(self.expression(motion.arkit)),
-            tensor(rotation),
-            tensor(translation),
-            tensor(torso_rotation),
-            tensor(torso_translation),
+        still = np.broadcast_to(np.eye(3, dtype=np.float32), rotation.shape)
+        pose = Pose(
+            _tensor(self.expression(motion.arkit)),
+            _tensor(rotation),
+            _tensor(translation),
+            _tensor(still),
+            _tensor(np.zeros_like(translation)),
         )
+        return self._body(pose)
 
     def coefficients(self, arkit: np.ndarray) -> np.ndarray:
         """The subject's [T, 52] for the driver's [T, 52]."""
@@ -170,12 +163,46 @@ class Retarget:
         limited = np.sign(shift) * soften(np.abs(shift), bound, _SHIFT[1])
         return rotation, self._origin + limited @ FACING.T
 
-    def _torso(self, rotation: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The body turns with the head a little and goes along with the neck; world_from_torso [T, 3, 3], [T, 3] m."""
-        rest = FACING @ self.subject.rotation
-        turn = Rotation.from_matrix(rotation @ rest.T).as_rotvec() * _TORSO_TURN
-        neck = rotation @ self._neck + translation - (rest @ self._neck + self._origin)
-        return (Rotation.from_rotvec(turn) * self._torso_rotation).as_matrix(), self._torso_place + _TORSO_SHIFT * neck
+
+class _Body:
+    """Where the subject's torso is for poses of their head, learned from their film; within what it did there."""
+
+    def __init__(self, avatar: Avatar) -> None:
+        track, head = avatar.track, avatar.head
+        self._learned = track.corrections
+        turn = Rotation.from_rotvec(track.torso_rotation)
+        self._rotation = turn.mean()
+        self._place = np.median(track.torso_translation.astype(float), axis=0)
+        self._turned = float((turn * self._rotation.inv()).magnitude().max())
+        self._shifted = np.abs(track.torso_translation - self._place).max(0)
+        self._neck = head.joints[head.joint_names.index("root")].astype(float)
+        stretch = self._stretch(Pose.of_track(track))
+        self._low, self._high = stretch.min(0), stretch.max(0)
+
+    def __call__(self, pose: Pose) -> Pose:
+        """The same heads with a torso; where a neck would stretch further than it ever did, the torso goes along."""
+        if "torso_weight" in self._learned:
+            pose = predict_torso(self._learned, pose)
+            turn = (Rotation.from_matrix(pose.torso_rotation.numpy()) * self._rotation.inv()).as_rotvec()
+            shift = pose.torso_translation.numpy() - self._place
+        else:
+            turn = shift = np.zeros((len(pose), 3))
+        angle = np.linalg.norm(turn, axis=1, keepdims=True)
+        turn = turn * soften(angle, self._turned, _TORSO[0]) / np.maximum(angle, 1e-9)
+        place = self._place + np.sign(shift) * soften(np.abs(shift), self._shifted, _TORSO[1])
+        rotation = (Rotation.from_rotvec(turn) * self._rotation).as_matrix()
+        placed = replace(pose, torso_rotation=_tensor(rotation), torso_translation=_tensor(place))
+        stretch = self._stretch(placed)
+        return replace(placed, torso_translation=_tensor(place + stretch - np.clip(stretch, self._low, self._high)))
+
+    def _stretch(self, pose: Pose) -> np.ndarray:
+        """[T, 3] m from the neck's base on the torso to where the head alone would have it."""
+        held = pose.rotation.numpy() @ self._neck + pose.translation.numpy()
+        return held - (self._neck + pose.torso_translation.numpy())
+
+
+def _tensor(value: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(value.astype(np.float32))
 
 
 def soften(value: np.ndarray, bound: np.ndarray | float, margin: float) -> np.ndarray:
