@@ -1,6 +1,6 @@
 """The verb: a video becomes a Clip.
 
-Two looks at the file: the first, small and ten times a second, finds out whose clip it is and which part of the
+Two looks at the file: the first, small and a few times a second, finds out whose clip it is and which part of the
 picture to keep; the second reads that part at working size and finds landmarks and masks in every frame. The mattes
 are made last, from the frames on disk, when the background plate is known. Memory stays bounded.
 """
@@ -25,7 +25,7 @@ from .probe import VideoInfo, probe
 from .quality import assess
 from .sightings import FirstLook, look_through
 from .store import load_clip, replacing, save_rest
-from .subject import CHOICES, choose_subject
+from .subject import CHOICES, choose_subject, is_photograph
 from .video import MIN_FRAMES
 from .working import Findings, cut_out, look_closely
 
@@ -33,8 +33,6 @@ REVISION = 1
 """Of this procedure: a clip made by another one is made again."""
 MOST_LOST = 0.7
 """Share of frames that may be rejected."""
-_STILL = 4.0
-"""Of 255: a clip whose face never departs farther from its first picture is a photograph."""
 _ADVICE = {
     "no face": "keep the face in view and lit",
     "another face": "film one person alone, or say whom with --subject",
@@ -96,7 +94,7 @@ def capture(
         what = f"Only {len(first.times)} pictures can be read{broken}, at least {MIN_FRAMES} are needed"
         raise InputError(what, where=info.path, fix="Film ten seconds or more")
     people = choose_subject(first.looks, subject)
-    if first.motion < _STILL:
+    if is_photograph(people[0]):
         raise InputError("Nothing moves in the video", where=info.path, fix="Film a living face, not a photograph")
     box, working = choose_box(people[0], info.width, info.height, size)
     require_writable(out_dir / "clip.json", 5 * len(first.times) * working[0] * working[1])

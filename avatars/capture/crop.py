@@ -1,9 +1,10 @@
 """Which part of the picture a clip keeps, and at what size.
 
 Rule: a square around head and shoulders that holds them in nearly every frame: 1.5 face sizes to either side of the
-face's middle, 1.15 above and 1.65 below. The whole frame is kept instead where that square covers more than 60 % of
-it, or the face is at least a quarter of its height, unless cropping would show the face more than a quarter larger at
-the working size (a tall phone picture). Nothing is ever enlarged.
+face's middle, 1.15 above and 1.65 below. Where the frame is too narrow for the square, the other side of the box is
+at most a third longer. The whole frame is kept instead where the box covers more than 60 % of it, or the face is at
+least a quarter of its height, unless cropping would show the face more than a quarter larger at the working size (a
+phone held upright). Nothing is ever enlarged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _MOST = 0.6
 """Of the frame's area."""
 _LARGE = 0.25
 """Face size per frame height."""
+_LONG = 4 / 3
+"""Longer side of a box per shorter side."""
 _GAIN = 1.25
 """Magnification that is worth cropping for."""
 
@@ -36,8 +39,12 @@ def choose_box(person: Person, width: int, height: int, size: int) -> tuple[Box,
     left, right = low[0] - _SIDE * face, high[0] + _SIDE * face
     top, bottom = low[1] - _UP * face, high[1] + _DOWN * face
     side = max(right - left, bottom - top)
-    x, w = _fit((left + right) / 2, side, width)
-    y, h = _fit((top + bottom) / 2, side, height)
+    # A narrow frame shortens the other side too, but never so far that the head sways out of it.
+    sway = high - low + 1.9 * face
+    wide, tall = min(side, max(_LONG * height, sway[0])), min(side, max(_LONG * width, sway[1]))
+    x, w = _fit((left + right) / 2, wide, width)
+    # Of a height that is cut short, the head keeps its part.
+    y, h = _fit((low[1] + high[1]) / 2 + (_DOWN - _UP) / 2 * face * tall / side, tall, height)
     gain = min(1.0, size / max(w, h)) / min(1.0, size / max(width, height))
     covers = w * h > _MOST * width * height or face >= _LARGE * height
     box = (0, 0, width, height) if covers and gain <= _GAIN else (x, y, w, h)

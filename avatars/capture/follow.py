@@ -6,6 +6,7 @@ import numpy as np
 
 from .faces import OVAL
 from .orientation import Box
+from .sightings import LOOKS_PER_SECOND
 from .subject import Person
 from .views import FaceViews
 
@@ -15,7 +16,7 @@ CUT = "face cut by the border"
 SMALL = "face too small"
 YAW = "extreme yaw"
 JUMP = "landmarks jump"
-_NEAR = 0.15
+_NEAR = 1.5 / LOOKS_PER_SECOND
 """s: a frame this far from the nearest sighting of the first pass has no subject."""
 _ASTRAY = 0.35
 """Face sizes between where the first pass saw the subject and where the mesh found a face."""

@@ -1,4 +1,4 @@
-"""The first look at a clip: a few pictures a second, every face in them, and whether anything moves."""
+"""The first look at a clip: a few pictures a second, and every face in them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from .faces import EYE_L, EYE_R, MOUTH_L, MOUTH_R, FaceMesh
 from .probe import VideoInfo
-from .video import frames
+from .video import glances
 
-LOOKS_PER_SECOND = 10.0
+LOOKS_PER_SECOND = 6.0
 MAX_FACES = 4
 _SIDE = 1280
 """px: longer sides are scaled down to this for the first look."""
@@ -61,58 +61,30 @@ class FirstLook:
     looks: list[Look]
     times: np.ndarray
     """[T] s, of every picture."""
-    motion: float
-    """Of 255: how far the surroundings of the first face ever depart from how they began."""
 
 
 def look_through(
     info: VideoInfo, max_frames: int | None, warnings: list[str], progress: Callable[[float], None]
 ) -> FirstLook:
-    """Decode a clip small and find the faces in about ten pictures a second."""
+    """Decode a clip small and find the faces in about six pictures a second."""
     scale = min(1.0, _SIDE / max(info.width, info.height))
     size = (max(1, round(info.width * scale)), max(1, round(info.height * scale)))
     unscale = np.array([info.width / size[0], info.height / size[1], info.width / size[0]], np.float32)
     times: list[float] = []
     looks: list[Look] = []
-    stillness = _Stillness()
     with FaceMesh(static=True, max_faces=MAX_FACES) as mesh:
         search = _Search(mesh)
-        for time, image in frames(info, size=size, warnings=warnings):
+        for time, picture in glances(info, size=size, warnings=warnings):
             times.append(time)
             if not looks or time - looks[-1].time >= 1 / LOOKS_PER_SECOND - 1e-6:
+                image = picture()
                 found = search(image)
-                stillness.look(image, found)
                 faces = tuple(Face(points * unscale, appearance(image, points)) for points in found)
                 looks.append(Look(len(times) - 1, time, faces))
                 progress(min(1.0, time / info.duration) if info.duration else 0.0)
             if max_frames is not None and len(times) >= max_frames:
                 break
-    return FirstLook(looks, np.array(times), stillness.motion)
-
-
-class _Stillness:
-    """How much changes around where a face was first seen: blinks and lips count, sensor noise does not."""
-
-    def __init__(self) -> None:
-        self.motion = 0.0
-        self._window: tuple[slice, slice] | None = None
-        self._first = np.zeros(0)
-
-    def look(self, image: np.ndarray, found: np.ndarray) -> None:
-        if self._window is None:
-            if not len(found):
-                return
-            low, high = found[0, :, :2].min(0), found[0, :, :2].max(0)
-            margin = (high - low) / 4
-            x0, y0 = np.maximum(low - margin, 0).astype(int)
-            x1, y1 = np.ceil(high + margin).astype(int)
-            self._window = (slice(y0, max(y1, y0 + 1)), slice(x0, max(x1, x0 + 1)))
-        part = image[self._window]
-        if part.size == 0:
-            return
-        thumb = cv2.resize(part, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        self._first = self._first if self._first.size else thumb
-        self.motion = max(self.motion, float(np.percentile(np.abs(thumb - self._first), 98)))
+    return FirstLook(looks, np.array(times))
 
 
 class _Search:

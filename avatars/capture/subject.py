@@ -26,6 +26,9 @@ _SAME = 0.45
 """Likeness from which two pieces are one person (measured: one person >= 0.6 for pieces of a second, two <= 0.2)."""
 _STEADY = 0.3
 """Likeness that one face keeps from look to look."""
+_STIR, _CHANGE = 0.008, 8.0
+"""Face sizes that landmarks move and CIE lightness that changes in any living clip (measured: in one second at least
+0.013 and 10; photographs with the noise of a sensor at most 0.005 and 6)."""
 _RIVAL_SIZE, _RIVAL_TIME = 0.6, 0.5
 """Another face this large and this often there, relative to the subject's, makes the choice ambiguous."""
 
@@ -109,6 +112,14 @@ def choose_subject(looks: Sequence[Look], wish: str | None = None) -> tuple[Pers
                     fix="Say whom you mean with --subject left, right or largest",
                 )
     return subject, [p for p in people if p is not subject]
+
+
+def is_photograph(person: Person) -> bool:
+    """Whether a face never moves: neither its landmarks nor, brought to one place, its light and dark."""
+    first = person.seen[0][1]
+    shifts = [np.linalg.norm((face.points - first.points)[:, :2], axis=1).mean() for _, face in person.seen]
+    changes = [np.percentile(np.abs(face.patch - first.patch)[..., 0], 98) for _, face in person.seen]
+    return max(shifts) < _STIR * first.size and max(changes) < _CHANGE
 
 
 def likeness(a: np.ndarray, b: np.ndarray) -> float:

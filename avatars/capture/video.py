@@ -7,7 +7,8 @@ interlacing, oblong pixels, transparency, odd sizes and damaged files. `probe` l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def frames(
         decoded is yielded, the rest reported in `warnings`.
     """
     info = source if isinstance(source, VideoInfo) else probe(source)
+    for time, picture in glances(info, box=box, size=size, warnings=warnings):
+        yield time, picture()
+
+
+def glances(
+    info: VideoInfo,
+    *,
+    box: Box | None = None,
+    size: tuple[int, int] | None = None,
+    warnings: list[str] | None = None,
+) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+    """`frames` for those who do not look at each: yields, instead of the image, a function that makes it.
+
+    It must be called before the next frame is asked for.
+    """
     box = box or (0, 0, info.width, info.height)
     convert = Converter(info, box, size or box[2:])
     notes = warnings if warnings is not None else []
@@ -65,7 +81,7 @@ def frames(
                 raise InputError(too_large(frame.width, frame.height), where=info.path)
             time = clock.read(frame)
             if time is not None:
-                yield time, convert(frame)
+                yield time, partial(convert, frame)
     notes += convert.warnings() + clock.warnings()
     if damaged:
         notes.append(f"{damaged} damaged packets could not be decoded")
