@@ -68,7 +68,9 @@ def sew(head: Head, look: Look, rng: np.random.Generator) -> Clothes:
     height = -KDTree(points[neckline]).query(points)[0]
     fold = field(points * (1.0, 0.55, 1.0), 0.07, rng, 2) * smoothstep(0.0, -0.06, height)
     shell = points + normals * (_AWAY + 0.003 * fold + 0.004 * smoothstep(-0.02, -0.08, height))[:, None]
-    shell = _drape(shell, faces, height)
+    draped = _drape(shell, faces, height)
+    clear = ((draped - points) * normals).sum(1)
+    shell = draped + normals * np.clip(_AWAY - clear, 0, None)[:, None]  # smoothing sinks into shoulders
     faces, shell, source = _hem(faces, shell, normals, neckline)
     for loop in loops:
         if loop is not neckline:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..raster.mesh import rasterize_mesh
 
-_FAR = 10.0
+_FAR = 1000.0
 """m added to depths, so that perspective-correct interpolation is as good as linear."""
 _TAPS = [(dx, dy) for dx in (-2, -1, 0, 1, 2) for dy in (-2, -1, 0, 1, 2)]
 
@@ -36,8 +36,8 @@ class ShadowMap:
     def _place(self, seen: np.ndarray) -> np.ndarray:
         return np.concatenate([(seen[:, :2] - self._low) * self._scale + 3, seen[:, 2:] + _FAR], 1)
 
-    def lit(self, points: np.ndarray, bias: float, soft: bool = True) -> np.ndarray:
-        """Share of the lamp [k] in [0, 1] that reaches points [k, 3] m, which lie up to `bias` m under the surface."""
+    def lit(self, points: np.ndarray, bias: float | np.ndarray, soft: bool = True) -> np.ndarray:
+        """Share of the lamp [k] in [0, 1] that reaches points [k, 3] m, which may lie `bias` m under a surface."""
         at = self._place(points @ self._axes)
         column, row = at[:, 0].astype(int), at[:, 1].astype(int)
         taps = _TAPS if soft else [(0, 0)]
@@ -59,6 +59,7 @@ def bake_occlusion(
     for light in toward:
         facing = np.clip(normals @ light, 0, 1)
         seen = ShadowMap(vertices, faces, light, 200)
-        reached += facing * seen.lit(points + 0.002 * normals, 0.0025, soft=False)
+        slope = np.sqrt(1 - facing**2) / np.maximum(facing, 0.2)  # depth within one texel of a tilted surface
+        reached += facing * seen.lit(points + 0.002 * normals, 0.001 + slope * seen.texel, soft=False)
         total += facing
     return (reached / total).astype(np.float32)
