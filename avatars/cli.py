@@ -16,11 +16,13 @@ from .commands.build import Build
 from .commands.capture import Capture
 from .commands.demo import Demo
 from .commands.doctor import Doctor
+from .commands.drive import Drive
 from .commands.evaluate import Evaluate
 from .commands.head import Head
 from .commands.interrupts import INTERRUPTS, Stopped
 from .commands.reenact import Reenact
 from .commands.render import Render
+from .commands.speech import Speech
 from .commands.synth import Synth
 from .commands.track import Track
 from .commands.train import Train
@@ -33,7 +35,9 @@ VERBS: dict[str, type] = {
     "train": Train,
     "render": Render,
     "reenact": Reenact,
+    "drive": Drive,
     "evaluate": Evaluate,
+    "speech": Speech,
     "head": Head,
     "doctor": Doctor,
     "demo": Demo,
