@@ -21,14 +21,14 @@ from ..data import Splats
 from ..errors import FileFormatError
 from ..heads.arkit import NAMES
 from ..heads.head import Head
-from ..motion import retarget
 from ..splats import bases as splat_bases
 from ..splats.avatar import Avatar
 from ..splats.binding import tangent_operators
 from ..splats.model import Pose
 from .compact import Compact, compact
 from .packing import Packer, unpack
-from .posed import Rest, canonical_camera, neutral_pose
+from .posed import Rest, canonical_camera
+from .response import MOST_SHIFT, MOST_TURN, Response
 
 KIND, FORMAT = "avatar-player", 1
 MANIFEST, DATA = "manifest.json", "avatar.bin"
@@ -171,21 +171,18 @@ def _add_network(packer: Packer, avatar: Avatar, small: Compact) -> None:
 
 
 def _add_subject(packer: Packer, avatar: Avatar) -> None:
-    """How this face answers to coefficients that nobody in particular makes (see motion/retarget.py), and its rest."""
-    target = retarget.Retarget(avatar)
-    subject, rest = target.subject, Rest.of(avatar)
-    pose = neutral_pose(avatar)
-    packer.add("subject_neutral", subject.neutral, "f32")
-    packer.add("subject_top", subject.top, "f32")
-    packer.add("subject_full", np.isin(np.arange(52), retarget.FULL), "u8")
-    packer.add("subject_base", target._base, "f32")
-    limits = [retarget._MARGIN, target._seal, max(retarget._TURN[0], subject.turned), retarget._TURN[1]]
-    packer.add("subject_limits", np.array([*limits, retarget._SHIFT[1], retarget._TORSO_SHIFT]), "f32")
-    packer.add("subject_shift", np.maximum(retarget._SHIFT[0], subject.shifted), "f32")
-    packer.add("torso_turn", retarget._TORSO_TURN, "f32")
-    packer.add("rest_rotation", _turns(rest, pose.rotation)[0], "f32")
-    packer.add("rest_torso_rotation", _turns(rest, pose.torso_rotation)[0], "f32")
-    packer.add("rest_torso", _torso_place(avatar, pose.torso_translation.double().numpy(), rest)[0], "f32")
+    """How this face answers to coefficients that nobody in particular makes, and its rest."""
+    answer = Response.of(avatar)
+    packer.add("subject_curves", answer.curves, "f32")
+    packer.add("subject_state", answer.state, "f32")
+    packer.add("subject_seal", np.array([answer.seal]), "f32")
+    packer.add("turn_curve", answer.turn, "f32")
+    packer.add("shift_curves", answer.shift, "f32")
+    packer.add("curve_ends", np.array([MOST_TURN, MOST_SHIFT]), "f32")
+    packer.add("rest_rotation", answer.rotation, "f32")
+    packer.add("rest_torso_rotation", answer.torso_rotation, "f32")
+    packer.add("rest_torso", answer.torso, "f32")
+    packer.add("torso_fit", answer.torso_fit, "f32")
 
 
 def _turns(rest: Rest, matrices: Any) -> np.ndarray:

@@ -78,7 +78,10 @@ def read_ply(path: Path | str) -> PosedSplats:
     if len(data) != 4 * count * len(names):
         raise FileFormatError(f"Truncated: {len(data)} bytes for {count} splats of {len(names)} numbers", where=path)
     table = np.frombuffer(data, "<f4").reshape(count, len(names))
-    if not np.isfinite(table).all():
+    # An opacity of exactly 1 is an infinite logit: other programs write it, and it means something.
+    infinite = ~np.isfinite(table)
+    infinite[:, names.get("opacity", 0)] &= np.isnan(table[:, names.get("opacity", 0)])
+    if infinite.any():
         raise FileFormatError("Holds NaN or infinity", where=path)
 
     def columns(*wanted: str) -> np.ndarray:
@@ -88,7 +91,7 @@ def read_ply(path: Path | str) -> PosedSplats:
         wxyz = columns("rot_0", "rot_1", "rot_2", "rot_3")
         means, scales = columns("x", "y", "z"), np.exp(columns("scale_0", "scale_1", "scale_2"))
         colors = columns("f_dc_0", "f_dc_1", "f_dc_2") * SH0 + 0.5
-        opacities = 1 / (1 + np.exp(-columns("opacity")[:, 0]))
+        opacities = 1 / (1 + np.exp(-columns("opacity")[:, 0].clip(-80, 80)))
     except KeyError as error:
         raise FileFormatError(f"Not a file of Gaussians: no property {error}", where=path) from error
     wxyz = wxyz / np.maximum(np.linalg.norm(wxyz, axis=1, keepdims=True), 1e-12)

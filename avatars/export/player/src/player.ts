@@ -196,6 +196,12 @@ export class AvatarPlayer extends HTMLElement {
     return new ImageData(straightened(out), width, height);
   }
 
+  /** What `snapshot` would draw: expression and canonical poses. */
+  state(shot: Shot = {}): State {
+    if (!this.driver) throw new PlayerError("The avatar is not loaded yet.");
+    return this.stateOf(shot, this.driver);
+  }
+
   private stateOf(shot: Shot, driver: Driver): State {
     if (shot.row !== undefined) {
       if (!(shot.row >= 0 && shot.row < driver.motion.count)) throw new PlayerError(`The recording has no row ${shot.row}.`);
