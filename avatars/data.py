@@ -128,12 +128,12 @@ class Clip:
         """Return self, or raise FileFormatError."""
         count, height, width, _ = self.frames.shape
         require_array("frames", self.frames[:0], (0, height, width, 3), "u")
+        _require(len(self.rejects) == count, "rejects", f"found {len(self.rejects)} for {count} frames")
         require_array("times", self.times, (count,), "f")
         _require(bool((np.diff(self.times) > 0).all()), "times", "must increase")
         _require(self.landmarks.shape == (count, LANDMARKS, 3), "landmarks", f"found {self.landmarks.shape}")
         require_array("landmarks", self.landmarks[self.used], (None, LANDMARKS, 3), "f")
         _require(self.matte.shape == (count, height, width), "matte", f"found {self.matte.shape}")
-        _require(len(self.rejects) == count, "rejects", f"found {len(self.rejects)} for {count} frames")
         return self
 
 
