@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -95,18 +96,18 @@ class Viewer:
             self.training = None
             if watched is not None and progress is not None:
                 with self.tabs.add_tab("Training", viser.Icon.CHART_DOTS):
-                    self.training = TrainingTab(self.server.viser.gui, self.stage, watched, progress)
+                    self.training = TrainingTab(self.server.viser.gui, self.stage, watched, progress, self.server.later)
         except BaseException:
             self.server.stop()
             raise
         self._stopped = threading.Event()
-        self._slow = threading.Thread(target=self._run_slow, name="panel", daemon=True)
-        self._slow.start()
+        self._slow = asyncio.run_coroutine_threadsafe(self._run_slow(), self.server.viser.get_event_loop())
         self.stage.renderer.start()
 
     def _build(self, avatar: Avatar, options: Options) -> None:
         web = self.server.viser
-        self.stage = Stage(avatar, Scene(web.scene), options.recordings, (options.host, options.livelink_port))
+        later, phone = self.server.later, (options.host, options.livelink_port)
+        self.stage = Stage(avatar, Scene(web.scene, later), options.recordings, phone, later)
         self.stage.renderer.look = replace(
             self.stage.renderer.look, path=options.splats, background=backdrop(avatar.plate)
         )
@@ -122,7 +123,7 @@ class Viewer:
         gui.main_panel.set_width(340)
         self.gauges = Gauges(self.stage)
         self.gauges.add_line(gui)
-        self.drive = Drive(gui, self.stage, self._hear)
+        self.drive = Drive(gui, self.stage, self._hear, later)
         self.tabs = tabs = gui.add_tab_group()
         with tabs.add_tab("Face", viser.Icon.MOOD_SMILE):
             self.face = FaceTab(gui, self.stage)
@@ -131,7 +132,7 @@ class Viewer:
         with tabs.add_tab("Curves", viser.Icon.CHART_LINE):
             self.gauges.add_curves(gui)
         with tabs.add_tab("Save", viser.Icon.DOWNLOAD):
-            self.save = SaveTab(gui, self.stage, self.name)
+            self.save = SaveTab(gui, self.stage, self.name, later)
         self.slow: list[Callable[[float], None]] = [self.drive.tick, self.save.tick]
         """Called a few times a second."""
         web.on_client_connect(self._come)
@@ -153,16 +154,17 @@ class Viewer:
     def _hear(self) -> None:
         self.talk.speech = self.stage.speech
 
-    def _run_slow(self) -> None:
+    async def _run_slow(self) -> None:
         count = 0
-        while not self._stopped.wait(_SLOW_LOOP):
+        while True:
+            await asyncio.sleep(_SLOW_LOOP)
             if not self.stage.renderer.visitors:
                 continue
             now = time.monotonic()
             try:
                 for step in self.slow:
                     step(now)
-                self.gauges.draw(now)
+                self.gauges.draw(await asyncio.to_thread(self.gauges.curves, now))
                 if count % 5 == 0:
                     self.gauges.count(self.training.news if self.training is not None else "")
             except Exception:  # the panel must outlive one bad update, which is shown in the terminal
@@ -182,7 +184,7 @@ class Viewer:
     def stop(self) -> None:
         """Close everything."""
         self._stopped.set()
-        self._slow.join(5)
+        self._slow.cancel()
         if self.training is not None:
             self.training.close()
         self.stage.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.error import FFmpegError
 
 from ..errors import InputError
 from .figure import Figure
@@ -63,7 +64,7 @@ def mp4(take: Take, figure_of: Callable[[Face], Figure], progress: Callable[[flo
         path = Path(folder) / "film.mp4"
         try:
             _encode(path, take, figure_of, progress)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise InputError(f"The film could not be encoded: {error}") from error
         return path.read_bytes()
 

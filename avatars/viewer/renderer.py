@@ -19,6 +19,7 @@ from .look import Look
 from .person import Face
 from .puppet import Puppet
 from .scene import Scene
+from .server import Later
 from .visitor import Visitor
 
 log = logging.getLogger("avatars.viewer")
@@ -37,10 +38,11 @@ class Renderer:
         model: what to draw.
         puppet: in which pose.
         scene: for what pages draw themselves.
+        later: runs what goes to a page.
     """
 
-    def __init__(self, model: AvatarModel, puppet: Puppet, scene: Scene) -> None:
-        self.puppet, self._scene, self._model = puppet, scene, model
+    def __init__(self, model: AvatarModel, puppet: Puppet, scene: Scene, later: Later) -> None:
+        self.puppet, self._scene, self._model, self._later = puppet, scene, model, later
         self.look = Look()
         self.visitors: dict[int, Visitor] = {}
         self.watchers: list[Watcher] = []
@@ -78,7 +80,7 @@ class Renderer:
 
     def come(self, client: viser.ClientHandle) -> Visitor:
         """A page opened."""
-        visitor = Visitor(client)
+        visitor = Visitor(client, self._later)
         with self._lock:
             self.visitors[client.client_id] = visitor
         self.wake()
@@ -139,7 +141,7 @@ class Renderer:
         needed = look.layers or look.path == "client" or (self._on_page and self._on_page[1] != look)
         if key == self._on_page or not needed or self.figure is None:
             return False
-        if now - self._page_time < _SPLAT_TICK:
+        if now - self._page_time < _SPLAT_TICK or self._scene.behind:
             return True
         self._scene.update(self.figure, look)
         self._on_page, self._page_time = key, now

@@ -34,6 +34,8 @@ _SEND_BUFFER = 64 << 10
 _patching = threading.Lock()
 
 Talk = Callable[[ServerConnection], Awaitable[None]]
+Later = Callable[..., None]
+"""`Server.later`."""
 
 
 class Server:
@@ -88,6 +90,15 @@ class Server:
     def port(self) -> int:
         """The port that is really listened on."""
         return self.guard.port
+
+    def later(self, call: Callable[..., object], *arguments: object) -> None:
+        """Run something on the server's own loop, soon; from any thread.
+
+        Everything that goes to a page goes this way: viser wakes its senders from whatever thread calls it, which
+        fails now and then while one of them is about to sleep.
+        """
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody to tell any more
+            self.viser.get_event_loop().call_soon_threadsafe(call, *arguments)
 
     def stop(self) -> None:
         """Close every connection and free the port."""

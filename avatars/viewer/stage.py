@@ -20,6 +20,7 @@ from .person import Person
 from .puppet import Puppet
 from .renderer import Renderer
 from .scene import Scene
+from .server import Later
 from .sources.base import Resting, Source
 from .sources.livelink import LiveLink
 from .sources.recording import Recording
@@ -37,17 +38,20 @@ class Stage:
         scene: what pages draw themselves.
         recordings: Live Link Face CSV files to choose from.
         livelink: UDP address to listen on when that source is chosen.
+        later: runs what goes to a page.
 
     Raises:
         InputError: a recording cannot be read.
     """
 
-    def __init__(self, avatar: Avatar, scene: Scene, recordings: tuple[Path, ...], livelink: tuple[str, int]) -> None:
+    def __init__(
+        self, avatar: Avatar, scene: Scene, recordings: tuple[Path, ...], livelink: tuple[str, int], later: Later
+    ) -> None:
         self.avatar = avatar
         self.motions: dict[str, Motion] = {path.name: motion_of_csv(path) for path in recordings}
         self._livelink = livelink
         self.puppet = Puppet(Person(avatar))
-        self.renderer = Renderer(avatar.model(), self.puppet, scene)
+        self.renderer = Renderer(avatar.model(), self.puppet, scene, later)
         self.history = History()
         self.renderer.watchers.append(self.history)
         self.speech: Speech | None = None

@@ -13,6 +13,7 @@ import viser
 from .figure import FAR, Figure
 from .framing import UP, Place, Viewpoint
 from .look import Look
+from .server import Later
 from .sharpness import Sharpness
 
 _SETTLED = 0.18
@@ -27,8 +28,9 @@ RATE = 25.0
 class Visitor:
     """Called from the renderer's thread, except where noted."""
 
-    def __init__(self, client: viser.ClientHandle) -> None:
-        self.client, self.sharpness = client, Sharpness(RATE)
+    def __init__(self, client: viser.ClientHandle, later: Later) -> None:
+        self.client, self.sharpness, self._later = client, Sharpness(RATE), later
+        self._handed_over = False
         self.sent: deque[float] = deque(maxlen=120)
         """Monotonic times of the latest pictures."""
         self.latency = 0.0
@@ -53,12 +55,15 @@ class Visitor:
     def waiting(self) -> bool:
         """Whether the last picture is still on this side of the connection, or the page is gone."""
         buffer = self.client._websock_connection.get_message_buffer()
-        return buffer.done or any(
-            type(m).__name__ == "BackgroundImageMessage" for m in tuple(buffer.message_from_id.values())
-        )
+        if buffer.done or self._handed_over:
+            return True
+        return any(type(m).__name__ == "BackgroundImageMessage" for m in tuple(buffer.message_from_id.values()))
 
     def go(self, place: Place) -> None:
         """Move the page's camera; from any thread."""
+        self._later(self._go, place)
+
+    def _go(self, place: Place) -> None:
         camera = self.client.camera
         with self.client.atomic():
             camera.up_direction = UP
@@ -68,7 +73,7 @@ class Visitor:
 
     def zoom(self, fov: float) -> None:
         """Change the page's field of view, rad; from any thread."""
-        self.client.camera.fov = fov
+        self._later(setattr, self.client.camera, "fov", fov)
         if self.orbiting is not None:
             self.orbiting = replace(self.orbiting, fov=fov)
 
@@ -118,18 +123,23 @@ class Visitor:
             depth = np.full((2, 2), FAR, np.float32) if look.layers else None
         else:
             image, depth = figure.picture(camera, background, look.show, depth=look.layers)
+        self._handed_over, self.rows = True, rows
+        self._later(self._push, image, quality, depth)
+        return True
+
+    def _push(self, image: np.ndarray, quality: int, depth: np.ndarray | None) -> None:
         buffer = self.client._websock_connection.get_message_buffer()
         with buffer.sanctioned_dead_writes():  # a page may close while its picture is being drawn
             self.client.scene.set_background_image(image, format="jpeg", jpeg_quality=quality, depth=depth)
         self.client.flush()
         self.sent.append(time.monotonic())
-        self.rows = rows
-        return True
+        self._handed_over = False
 
     def blank(self, look: Look) -> None:
         """Only the background: the page draws the splats itself."""
         if self._blank != (look.background,):
-            self.client.scene.set_background_image(np.full((2, 2, 3), look.background, np.uint8), format="png")
+            color = np.full((2, 2, 3), look.background, np.uint8)
+            self._later(lambda: self.client.scene.set_background_image(color, format="png"))
             self._blank, self._shown = (look.background,), ()
 
     def frame_rate(self, now: float) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -35,9 +36,13 @@ def running(avatar: Avatar) -> Iterator[Viewer]:
 def viewer(running: Viewer) -> Viewer:
     """The viewer, still and with nothing added."""
     running.stage.choose("Sliders only")
-    running.drive.source.value = "Sliders only"
-    running.drive.refresh()
-    running.face.clear()
+
+    def rest() -> None:
+        running.drive.source.value = "Sliders only"
+        running.drive.refresh()
+        running.face.clear()
+
+    on_loop(running, rest)
     return running
 
 
@@ -47,6 +52,15 @@ def page(viewer: Viewer) -> Iterator[Page]:
     page = Page(viewer.server.port, viewer.stage.front())
     yield page
     page.close()
+
+
+def on_loop(viewer: Viewer, call: Callable[[], object]) -> None:
+    """Run something where everything that goes to pages runs, and wait for it."""
+
+    async def run() -> None:
+        call()
+
+    asyncio.run_coroutine_threadsafe(run(), viewer.server.viser.get_event_loop()).result(20)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""How fast the viewer is, seen by pages that count pictures: python -m tests.viewer.measure X.avatar [PAGES] [SECONDS]"""
+"""How fast the viewer is, for pages that count pictures: python -m tests.viewer.measure X.avatar [PAGES] [SECONDS]"""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ def main(path: Path, pages: int, seconds: float) -> None:
         gaps = np.diff([t for t in opened[0].times if t > start])
         late = [v.latency for v in viewer.stage.renderer.visitors.values()]
         print(f"{len(avatar.splats)} splats, {pages} pages: {' '.join(f'{r:.1f}' for r in rates)} pictures/s")
-        print(f"rows {int(np.median(rows))} (median) of 512; 95 % of gaps under {1000 * np.percentile(gaps, 95):.0f} ms")
-        print(f"pose to sent picture {1000 * np.mean(late):.0f} ms; {np.mean([len(p.jpeg) for p in opened]) / 1000:.0f} kB")
+        print(
+            f"rows {int(np.median(rows))} (median) of 512; 95 % of gaps under {1000 * np.percentile(gaps, 95):.0f} ms"
+        )
+        size = np.mean([len(page.jpeg) for page in opened]) / 1000
+        print(f"pose to sent picture {1000 * np.mean(late):.0f} ms; {size:.0f} kB")
         for page in opened:
             page.close()
 

@@ -19,7 +19,7 @@ from avatars.viewer.figure import Figure
 from avatars.viewer.sources.speech import Speech
 from avatars.viewer.visitor import Visitor
 
-from .conftest import NAME, difference
+from .conftest import NAME, difference, on_loop
 
 pytestmark = pytest.mark.slow
 _FLAGS = (
@@ -150,7 +150,7 @@ def test_a_slider_and_a_preset_move_the_face(opened: Any, viewer: Viewer) -> Non
 
 def test_the_timeline_plays_pauses_and_scrubs(opened: Any, viewer: Viewer) -> None:
     viewer.stage.choose("Captured motion")
-    viewer.drive.refresh()
+    on_loop(viewer, viewer.drive.refresh)
     recording = viewer.stage.recording
     assert recording is not None
     assert recording.clock.playing
@@ -162,7 +162,10 @@ def test_the_timeline_plays_pauses_and_scrubs(opened: Any, viewer: Viewer) -> No
     first = canvas(opened, viewer)
     for _ in range(25):
         thumb.send_keys("\ue014")
-    wait(lambda: abs(recording.clock.time(time.monotonic()) - 0.25) < 0.011, "a quarter of a second")
+    # A page that is slow to draw merges presses: what counts is that the clock stands where the slider does.
+    shown = wait(lambda: float(thumb.get_attribute("aria-valuenow")), "a moved slider")
+    assert 0.05 < shown < 0.26
+    wait(lambda: abs(recording.clock.time(time.monotonic()) - shown) < 1e-6, "the clock where the slider is")
     assert difference(first, canvas(opened, viewer)) > 0.1
     press(opened, "Play")
     wait(lambda: recording.clock.playing, "playing on")
@@ -189,7 +192,7 @@ def test_two_pages_have_their_own_cameras(opened: Any, viewer: Viewer) -> None:
 
 
 def test_a_microphone_drives_the_lips(opened: Any, viewer: Viewer) -> None:
-    viewer.drive.source.value = "Speech"
+    on_loop(viewer, lambda: setattr(viewer.drive.source, "value", "Speech"))
     wait(lambda: viewer.stage.name == "Speech" and viewer.talk.speech is not None, "the source")
     speech = viewer.stage.speech
     assert isinstance(speech, Speech)

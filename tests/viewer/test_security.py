@@ -20,6 +20,7 @@ from avatars.viewer.app import Options, Viewer
 from avatars.viewer.security import COOKIE, is_loopback, refusal
 from avatars.viewer.server import Server
 
+from .conftest import on_loop
 from .page import Page, open_socket
 
 
@@ -193,6 +194,7 @@ def test_a_huge_message_ends_its_connection_only(viewer: Viewer, page: Page) -> 
 
 def test_news_are_escaped_where_markup_is_taken(viewer: Viewer) -> None:
     viewer.drive.news("<img src=x onerror=alert(1)>")
+    on_loop(viewer, lambda: None)  # after it
     assert "<img" not in viewer.drive._news.content
     assert "&lt;img" in viewer.drive._news.content
     viewer.drive.news("")

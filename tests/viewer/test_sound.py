@@ -23,6 +23,8 @@ from avatars.viewer.app import Options, Viewer
 from avatars.viewer.person import Person
 from avatars.viewer.sources.speech import Speech
 
+from .conftest import on_loop
+
 RATE = 16000
 JAW = INDEX["jawOpen"]
 
@@ -46,7 +48,7 @@ def pcm(sound: np.ndarray) -> bytes:
 def speaking(running: Viewer) -> Viewer:
     """The viewer, driven by speech."""
     running.stage.choose("Speech")
-    running.drive.refresh()
+    on_loop(running, running.drive.refresh)
     return running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import time
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from ...speech.condition import EMOTIONS
 from ...speech.habits import Amounts
 from .. import sound_page
 from ..clock import SPEEDS
+from ..server import Later
 from ..stage import SPEECH, Stage
+from .calls import on_loop
 
 _HANDS_OFF = 0.6
 """s after a visitor's touch of the timeline in which it is not moved from here."""
@@ -28,11 +31,12 @@ class Drive:
     Args:
         gui: viser's.
         stage: what is driven.
-        hear: called with the voice to talk to, or None, when the source changes.
+        hear: called when the source changes.
+        later: runs what goes to a page.
     """
 
-    def __init__(self, gui: viser.GuiApi, stage: Stage, hear: Callable[[], None]) -> None:
-        self._stage, self._hear, self._touched = stage, hear, 0.0
+    def __init__(self, gui: viser.GuiApi, stage: Stage, hear: Callable[[], None], later: Later) -> None:
+        self._stage, self._hear, self._later, self._touched = stage, hear, later, 0.0
         self.source = gui.add_dropdown("Driven by", stage.names, initial_value=stage.name)
         self._news = gui.add_html("", visible=False)
         with gui.add_folder(None) as self._timeline:
@@ -56,24 +60,27 @@ class Drive:
 
     def _connect(self) -> None:
         self.source.on_update(self._choose)
-        self.play.on_click(lambda _: self._toggle())
-        self.time.on_update(self._scrub)
-        self.speed.on_update(self._set_speed)
-        self.loop.on_update(lambda _: self._with_clock(lambda clock, now: clock.set_loop(self.loop.value, now)))
+        self.play.on_click(on_loop(lambda _: self._toggle()))
+        self.time.on_update(on_loop(self._scrub))
+        self.speed.on_update(on_loop(self._set_speed))
+        self.loop.on_update(on_loop(self._set_loop))
         for handle in (self.emotion, self.intensity, *self._amounts.values()):
-            handle.on_update(lambda _: self._set_manner())
+            handle.on_update(on_loop(lambda _: self._set_manner()))
 
     def news(self, text: str) -> None:
         """Show a line of the source's; from any thread."""
+        self._later(self._show_news, text)
+
+    def _show_news(self, text: str) -> None:
         self._news.content = f'<div style="padding:0 1em;font-size:0.85em;opacity:0.75">{html.escape(text)}</div>'
         self._news.visible = bool(text)
 
-    def _choose(self, event: viser.GuiEvent) -> None:
+    async def _choose(self, event: viser.GuiEvent) -> None:
         name = self.source.value
         if name == self._stage.name:
             return
         try:
-            self._stage.choose(name)
+            await asyncio.to_thread(self._stage.choose, name)
         except AvatarError as error:
             self.source.value = self._stage.name
             if event.client is not None:
@@ -110,11 +117,13 @@ class Drive:
         self.play.label = "Pause" if playing else "Play"
         self.play.icon = viser.Icon.PLAYER_PAUSE if playing else viser.Icon.PLAYER_PLAY
 
-    async def _scrub(self, event: viser.GuiEvent) -> None:
-        # On the server's own loop, so that the clock follows before anything else looks at the slider.
+    def _scrub(self, event: viser.GuiEvent) -> None:
         if event.client is not None:  # a visitor's hand, not our own update
             self._touched = time.monotonic()
             self._with_clock(lambda clock, now: clock.seek(float(self.time.value), now))
+
+    def _set_loop(self, _: viser.GuiEvent) -> None:
+        self._with_clock(lambda clock, now: clock.set_loop(bool(self.loop.value), now))
 
     def _set_speed(self, _: viser.GuiEvent) -> None:
         speed = SPEEDS.get(self.speed.value)

@@ -11,6 +11,7 @@ from ...heads import arkit
 from ...heads.arkit import INDEX, NAMES
 from .. import presets
 from ..stage import Stage
+from .calls import on_loop
 
 GROUPS = {
     "Brows": arkit.BROWS, "Eyes": arkit.EYES, "Jaw": arkit.JAW, "Mouth": arkit.MOUTH, "Cheeks and nose": arkit.CHEEKS,
@@ -42,21 +43,21 @@ class FaceTab:
         names = tuple(presets.FACES)
         self.presets = [gui.add_button_group("Presets" if i == 0 else " ", names[i : i + 4]) for i in (0, 4)]
         for group in self.presets:
-            group.on_click(lambda event: self.show(event.target.value))
+            group.on_click(on_loop(lambda event: self.show(event.target.value)))
         self.reset = gui.add_button("Reset", icon=viser.Icon.REFRESH, color="gray")
-        self.reset.on_click(lambda _: self.clear())
+        self.reset.on_click(on_loop(lambda _: self.clear()))
         with gui.add_folder("Head and gaze"):
             self.turns = [gui.add_slider(f"{name} (°)", -most, most, 0.5, 0.0) for name, most in _TURNS]
             self.looks = [gui.add_slider(f"{name} (°)", -most, most, 0.5, 0.0) for name, most in _LOOKS]
         for handle in (*self.turns, *self.looks):
-            handle.on_update(lambda _: self._read_pose())
+            handle.on_update(on_loop(lambda _: self._read_pose()))
         self.alike = gui.add_checkbox("Both sides", True, hint="Left and right move together")
         self.sliders: dict[int, viser.GuiInputHandle[float]] = {}
         for group, members in GROUPS.items():
             with gui.add_folder(group, expand_by_default=False):
                 for i in members:
                     self.sliders[i] = gui.add_slider(title(NAMES[i]), 0.0, 1.0, 0.01, 0.0, hint=NAMES[i])
-                    self.sliders[i].on_update(lambda event, i=i: self._moved(i, event))
+                    self.sliders[i].on_update(on_loop(lambda event, i=i: self._moved(i, event)))
 
     def _moved(self, i: int, event: viser.GuiEvent) -> None:
         value = min(max(float(self.sliders[i].value), 0.0), 1.0)

@@ -43,18 +43,23 @@ class Gauges:
         colors = {name: color for name, (color, _) in _CURVES.items()}
         self.plot = add_plot(gui, "s", colors, height=230, unit=True, show_x=False)
 
-    def draw(self, now: float) -> None:
-        """The curves of the last seconds."""
+    def curves(self, now: float) -> tuple[np.ndarray, ...] | None:
+        """Times and values of the last seconds; may take a while for heads that do not speak ARKit."""
         kept = self._stage.history.since(now - _SPAN)
         if len(kept) < 2:
-            return
+            return None
         kept = kept[:: max(1, len(kept) // 120)]
         times = np.array([t for t, _ in kept] + [now])
         rows = to_arkit(self._stage.avatar.head, np.stack([face.expression for _, face in kept]))
         rows = np.concatenate([rows, rows[-1:]])
         curves = [rows[:, [INDEX[n] for n in names]].max(1) for _, names in _CURVES.values()]
         inside = times >= now - _SPAN
-        self.plot.data = (times[inside] - now, *(c[inside] for c in curves))
+        return (times[inside] - now, *(c[inside] for c in curves))
+
+    def draw(self, curves: tuple[np.ndarray, ...] | None) -> None:
+        """Show what `curves` gave."""
+        if curves is not None:
+            self.plot.data = curves
 
     def count(self, news: str = "") -> None:
         """The line of figures, with something in front."""

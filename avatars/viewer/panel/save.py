@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import viser
 
 from ...errors import AvatarError
 from ...motion.livelink import write_csv
+from ...raster.threads import native_threads
 from ..figure import Figure
 from ..recorder import MAX_SECONDS, Take, mp4, png
+from ..server import Later
 from ..stage import Stage
 from ..visitor import Visitor
 
@@ -31,13 +33,13 @@ class SaveTab:
         gui: viser's.
         stage: what is saved.
         name: of the avatar.
+        later: runs what goes to a page.
     """
 
-    def __init__(self, gui: viser.GuiApi, stage: Stage, name: str) -> None:
-        self._stage, self._stem = stage, file_name(name)
+    def __init__(self, gui: viser.GuiApi, stage: Stage, name: str, later: Later) -> None:
+        self._stage, self._stem, self._later = stage, file_name(name), later
         self._since: float | None = None
-        self._by = -1
-        self._busy = threading.Lock()
+        self._busy = False
         self.picture = gui.add_button("Picture (PNG)", icon=viser.Icon.CAMERA)
         self.film = gui.add_button("Record a film", icon=viser.Icon.VIDEO)
         self.motion = gui.add_button("Motion (Live Link Face CSV)", icon=viser.Icon.FILE_DOWNLOAD)
@@ -53,48 +55,54 @@ class SaveTab:
             return None
         return client, visitor
 
-    def _save_picture(self, event: viser.GuiEvent) -> None:
+    async def _save_picture(self, event: viser.GuiEvent) -> None:
         found, figure = self._visitor(event), self._stage.renderer.figure
         if found is None or figure is None or found[1].viewpoint is None:
             return
-        data = png(figure, found[1].viewpoint, self._stage.renderer.look)
+        data = await asyncio.to_thread(png, figure, found[1].viewpoint, self._stage.renderer.look)
         found[0].send_file_download(f"{self._stem}.png", data, save_immediately=True)
 
-    def _save_motion(self, event: viser.GuiEvent) -> None:
+    async def _save_motion(self, event: viser.GuiEvent) -> None:
         if event.client is None:
             return
         try:
-            motion = self._stage.motion()
+            data = await asyncio.to_thread(self._csv)
         except AvatarError as error:
             event.client.add_notification("No motion to save", str(error), color="yellow")
             return
+        event.client.send_file_download(f"{self._stem}.csv", data, save_immediately=True)
+
+    def _csv(self) -> bytes:
+        motion = self._stage.motion()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "motion.csv"
             write_csv(motion, path)
-            data = path.read_bytes()
-        event.client.send_file_download(f"{self._stem}.csv", data, save_immediately=True)
+            return path.read_bytes()
 
-    def _record(self, event: viser.GuiEvent) -> None:
+    async def _record(self, event: viser.GuiEvent) -> None:
         """Begin, or stop and make the film."""
         found = self._visitor(event)
         if found is None:
             return
         client, visitor = found
+        if self._busy:
+            client.add_notification("Still working", "The film before is not finished yet.", color="yellow")
+            return
         if self._since is None:
-            self._since, self._by = time.monotonic(), client.client_id
+            self._since = time.monotonic()
             self.film.label, self.film.color = "Stop recording", "red"
             return
         take = self._take(self._since, visitor)
-        self._since = None
+        self._since, self._busy = None, True
         self.film.label, self.film.color = "Record a film", None
-        if not self._busy.acquire(blocking=False):
-            client.add_notification("Still working", "The film before is not finished yet.", color="yellow")
-            return
         try:
-            self._finish(take, client)
+            data = await asyncio.to_thread(self._film, take)
+            client.send_file_download(f"{self._stem}.mp4", data, save_immediately=True)
+        except AvatarError as error:
+            client.add_notification("No film", str(error), color="yellow")
         finally:
-            self._say("")
-            self._busy.release()
+            self._busy = False
+            self._later(self._say, "")  # after the last of the progress
 
     def _take(self, since: float, visitor: Visitor) -> Take | None:
         now = time.monotonic()
@@ -108,16 +116,16 @@ class SaveTab:
         sound = speech.sound_since(start, now) if speech is not None else None
         return Take(times, faces, visitor.viewpoint, self._stage.renderer.look, sound)
 
-    def _finish(self, take: Take | None, client: viser.ClientHandle) -> None:
+    def _film(self, take: Take | None) -> bytes:
+        if take is None:
+            raise AvatarError("Nothing was recorded")
         model = self._stage.avatar.model()
-        try:
-            if take is None:
-                raise AvatarError("Nothing was recorded")
-            data = mp4(take, lambda face: Figure(model, face), lambda share: self._say(f"Making the film: {share:.0%}"))
-        except AvatarError as error:
-            client.add_notification("No film", str(error), color="yellow")
-            return
-        client.send_file_download(f"{self._stem}.mp4", data, save_immediately=True)
+
+        def say(share: float) -> None:
+            self._later(self._say, f"Making the film: {share:.0%}")
+
+        with native_threads():
+            return mp4(take, lambda face: Figure(model, face), say)
 
     def _say(self, text: str) -> None:
         content = f'<div style="padding:0 1em;font-size:0.85em">{text}</div>' if text else ""

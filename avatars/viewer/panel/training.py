@@ -12,6 +12,7 @@ import viser
 
 from ...errors import AvatarError
 from ..runs import Progress, Watched
+from ..server import Later
 from ..stage import Stage
 from .plot import add_plot
 
@@ -29,10 +30,11 @@ class TrainingTab:
         stage: that shows the avatar.
         watched: the run.
         progress: of what is shown now.
+        later: runs what goes to a page.
     """
 
-    def __init__(self, gui: viser.GuiApi, stage: Stage, watched: Watched, progress: Progress) -> None:
-        self._stage, self._watched = stage, watched
+    def __init__(self, gui: viser.GuiApi, stage: Stage, watched: Watched, progress: Progress, later: Later) -> None:
+        self._stage, self._watched, self._later = stage, watched, later
         self.line = gui.add_html("")
         self.plot = add_plot(gui, "iteration", {"loss": "#4dabf7"}, height=220)
         self.news = ""
@@ -63,7 +65,7 @@ class TrainingTab:
                 log.warning("The run could not be read: %s", error)
                 continue
             self._stage.become(avatar)
-            self.show(progress)
+            self._later(self.show, progress)
             log.debug("Loaded iteration %d in %.1f s", progress.iteration, time.monotonic() - started)
 
     def close(self) -> None:

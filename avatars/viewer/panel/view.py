@@ -13,6 +13,7 @@ from ..framing import MAX_FOV, MIN_FOV
 from ..look import BACKGROUND, PATHS
 from ..stage import Stage
 from ..visitor import Visitor
+from .calls import on_loop
 
 _ANGLES = {"30° left": 30.0, "Front": 0.0, "30° right": -30.0}
 _BACKDROPS = {"Dark": BACKGROUND, "Grey": (128, 128, 128), "White": (250, 250, 250), "Green": (0, 177, 64)}
@@ -31,9 +32,9 @@ class ViewTab:
         self._stage, look = stage, stage.renderer.look
         assert set(_PATH_NAMES.values()) == set(PATHS)
         self.angles = gui.add_button_group("Camera", tuple(_ANGLES))
-        self.angles.on_click(self._go)
+        self.angles.on_click(on_loop(self._go))
         self.orbit = gui.add_button("Orbit", icon=viser.Icon.ROTATE_360, color="gray")
-        self.orbit.on_click(self._orbit)
+        self.orbit.on_click(on_loop(self._orbit))
         place = stage.front()
         self.fov = gui.add_slider(
             "Field of view (°)",
@@ -42,21 +43,21 @@ class ViewTab:
             0.5,
             round(math.degrees(place.fov) * 2) / 2,
         )
-        self.fov.on_update(self._zoom)
+        self.fov.on_update(on_loop(self._zoom))
         self.background = gui.add_rgb("Background", look.background)
         self.backdrops = gui.add_button_group(" ", tuple(_BACKDROPS))
-        self.backdrops.on_click(self._backdrop)
-        self.background.on_update(lambda _: self._look())
+        self.backdrops.on_click(on_loop(self._backdrop))
+        self.background.on_update(on_loop(lambda _: self._look()))
         with gui.add_folder("Layers"):
             self.show = gui.add_dropdown("Splats", tuple(name.capitalize() for name in SHOWN), initial_value="Picture")
-            self.wireframe = gui.add_checkbox("Wireframe of the rig", look.wireframe)
+            self.wireframe = gui.add_checkbox("Wireframe", look.wireframe)
             self.landmarks = gui.add_checkbox("Landmarks", look.landmarks)
             self.path = gui.add_dropdown(
                 "Drawn", tuple(_PATH_NAMES), initial_value=next(k for k, v in _PATH_NAMES.items() if v == look.path),
                 hint="Here: the exact picture, for any connection. In the browser: smooth camera, more data.",
             )  # fmt: skip
         for handle in (self.show, self.wireframe, self.landmarks, self.path):
-            handle.on_update(lambda _: self._look())
+            handle.on_update(on_loop(lambda _: self._look()))
 
     def _visitor(self, event: viser.GuiEvent) -> Visitor | None:
         return None if event.client is None else self._stage.renderer.visitors.get(event.client.client_id)
