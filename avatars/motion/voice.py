@@ -21,13 +21,14 @@ STYLE = "style.safetensors"
 
 
 def movement(avatar: Avatar) -> Motion:
-    """What the subject did in their clip, as movement from their own rest.
+    """What the subject did in their clip, as movement from their own rest; coefficients fall below 0 where the resting
+    face holds more of them.
 
     Speech moves an avatar by adding to its resting face (see `Retarget`), so what is learned for it must not hold that
-    face a second time.
+    face a second time. Nothing is cut off at 0: lips that close less than at rest (mouthClose) are lips that part.
     """
     own = motion_of_track(avatar.track, avatar.head)
-    return replace(own, arkit=np.clip(own.arkit - Manner.of(own).neutral, 0, 1))
+    return replace(own, arkit=own.arkit - Manner.of(own).neutral)
 
 
 def learn_style(avatar: Avatar, sound: np.ndarray | None, report: Callable[[str], None] = lambda text: None) -> Style:
