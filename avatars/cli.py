@@ -18,6 +18,7 @@ from .commands.demo import Demo
 from .commands.doctor import Doctor
 from .commands.drive import Drive
 from .commands.evaluate import Evaluate
+from .commands.export import Export
 from .commands.head import Head
 from .commands.interrupts import INTERRUPTS, Stopped
 from .commands.reenact import Reenact
@@ -26,6 +27,7 @@ from .commands.speech import Speech
 from .commands.synth import Synth
 from .commands.track import Track
 from .commands.train import Train
+from .commands.view import View
 from .errors import AvatarError
 
 VERBS: dict[str, type] = {
@@ -36,6 +38,8 @@ VERBS: dict[str, type] = {
     "render": Render,
     "reenact": Reenact,
     "drive": Drive,
+    "view": View,
+    "export": Export,
     "evaluate": Evaluate,
     "speech": Speech,
     "head": Head,
