@@ -145,7 +145,14 @@ class Drive:
         recording = self._stage.recording
         if recording is None:
             return
-        if recording.clock.playing and now - self._touched > _HANDS_OFF:
-            self.time.value = round(recording.clock.time(now), 2)
+        if now - self._touched > _HANDS_OFF:
+            if recording.clock.playing:
+                self.time.value = round(recording.clock.time(now), 2)
+            elif self._touched:
+                # An update of ours may have crossed the visitor's touch on the way: say again where it stands.
+                position = self.time.value
+                self.time.value = position + 1e-6
+                self.time.value = position
+            self._touched = 0.0
         if (self.play.label == "Pause") != recording.clock.playing:
             self._show_playing(recording.clock.playing)
