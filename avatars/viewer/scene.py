@@ -10,7 +10,7 @@ from .look import Look
 from .server import Later
 
 _WIRE, _POINT = (90, 200, 255), (255, 214, 80)
-_POINT_SIZE = 0.16
+_POINT_SIZE = 0.1
 """Page units."""
 
 

@@ -211,6 +211,32 @@ def test_a_microphone_drives_the_lips(opened: Any, viewer: Viewer) -> None:
         opened.switch_to.default_content()
 
 
+def test_typed_text_is_heard_and_seen(opened: Any, viewer: Viewer) -> None:
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    on_loop(viewer, lambda: setattr(viewer.drive.source, "value", "Speech"))
+    wait(lambda: viewer.stage.name == "Speech" and viewer.talk.speech is not None, "the source")
+    speech = viewer.stage.speech
+    assert isinstance(speech, Speech)
+    opened.switch_to.frame(wait(lambda: opened.find_elements("tag name", "iframe"), "the sound page")[0])
+    try:
+        text = wait(lambda: [e for e in opened.find_elements("id", "text") if e.is_displayed()], "the text field")[0]
+        text.send_keys("My name is nobody, and nobody minds at all.")
+        opened.find_element("id", "speak").click()
+        wait(
+            lambda: speech.position(time.monotonic()) is not None,
+            "a playing sound: " + opened.find_element("id", "say").text,
+        )
+        first = speech.position(time.monotonic())
+        wait(lambda: (speech.position(time.monotonic()) or 0) > (first or 0) + 0.5, "the sound going on")
+        motion = speech.heard()
+        assert motion is not None
+        assert 1.5 < motion.times[-1] < 10
+        assert motion.arkit.max() > 0.2
+    finally:
+        opened.switch_to.default_content()
+
+
 def test_the_page_has_nothing_to_complain_about(opened: Any, viewer: Viewer) -> None:
     canvas(opened, viewer)
     complaints = [entry["message"] for entry in opened.get_log("browser") if entry["level"] == "SEVERE"]

@@ -21,7 +21,7 @@ from .calls import on_loop
 _HANDS_OFF = 0.6
 """s after a visitor's touch of the timeline in which it is not moved from here."""
 _FRAME = (
-    f'<iframe src="{sound_page.PATH}" allow="microphone; autoplay" style="border:0;width:100%;height:172px"></iframe>'
+    f'<iframe src="{sound_page.PATH}" allow="microphone; autoplay" style="border:0;width:100%;height:150px"></iframe>'
 )
 
 
