@@ -14,6 +14,7 @@ import { enterVr, vrAvailable, XrSession } from "./xr";
 
 const BACKGROUND = { dark: [23 / 255, 25 / 255, 29 / 255, 1], light: [242 / 255, 242 / 255, 239 / 255, 1] } as const;
 const MAX_PIXELS = 2.2e6;
+const MIN_SHARPNESS = 0.5;
 const VR_SPLATS = 30_000;
 
 /** What to draw in `snapshot`. */
@@ -46,6 +47,8 @@ export class AvatarPlayer extends HTMLElement {
   private orbit: Orbit | null = null;
   private session: XrSession | null = null;
   private lastTime = 0;
+  private interval = 16;
+  private sharpness = 1;
   private socket: WebSocket | null = null;
   /** Stop drawing, to spare the machine while the avatar is out of sight. */
   paused = false;
@@ -138,17 +141,34 @@ export class AvatarPlayer extends HTMLElement {
   private frame(time: number): void {
     if (this.session) return; // the headset's own clock runs
     requestAnimationFrame((next) => this.frame(next));
-    if (this.paused || !this.isConnected || !this.splats || this.gl!.isContextLost()) return;
-    const view = this.orbit!.view(...this.resize());
+    if (this.paused || !this.isConnected || !this.splats || this.gl!.isContextLost() || this.splats.busy) return;
+    this.adapt(time - this.lastTime);
+    const [width, height] = this.resize();
+    const view = this.orbit!.view(width, height, (this.covered * width) / Math.max(this.canvas.clientWidth, 1));
     this.driver!.lookAt = null;
     this.move(time, view);
     this.splats.render(view, BACKGROUND[this.theme], null);
   }
 
+  /** CSS px on the right that the sliders hide. */
+  private get covered(): number {
+    const panel = this.sliders!.root;
+    return panel.hidden || panel.offsetWidth > 0.6 * this.canvas.clientWidth ? 0 : panel.offsetWidth;
+  }
+
+  /** Give up pixels where the device cannot draw them 20 times a second. */
+  private adapt(interval: number): void {
+    if (!this.lastTime || interval > 1000) return; // the first picture, or the page was hidden
+    this.interval += 0.1 * (interval - this.interval);
+    if (this.interval < 50 || this.sharpness <= MIN_SHARPNESS) return;
+    this.sharpness = Math.max(MIN_SHARPNESS, 0.8 * this.sharpness);
+    this.interval = 16;
+  }
+
   /** Advance the face to `time` (ms), move and sort the splats. */
   private move(time: number, view: View): void {
     const before = performance.now();
-    const step = this.lastTime ? Math.min((time - this.lastTime) / 1000, 0.1) : 0;
+    const step = this.lastTime ? Math.min(Math.max(time - this.lastTime, 0) / 1000, 0.25) : 0;
     this.splats!.update(this.driver!.advance(step));
     this.splats!.fetchCentres(!this.lastTime); // the first picture waits for its order
     this.splats!.sort(view);
@@ -161,7 +181,7 @@ export class AvatarPlayer extends HTMLElement {
   /** Fit the canvas to its box, at the screen's resolution within limits. */
   private resize(): [number, number] {
     const box = this.canvas.getBoundingClientRect(), area = Math.max(box.width * box.height, 1);
-    const ratio = Math.min(devicePixelRatio || 1, Math.sqrt(MAX_PIXELS / area));
+    const ratio = this.sharpness * Math.min(devicePixelRatio || 1, Math.sqrt(MAX_PIXELS / area));
     const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;

@@ -38,6 +38,7 @@ export class Splats {
   private readonly array: WebGLVertexArrayObject;
   private readonly readBuffer: WebGLBuffer;
   private fence: WebGLSync | null = null;
+  private drawing: WebGLSync | null = null;
   private picture: Target | null = null;
   private readonly shares: Float32Array;
   private area = new Float32Array(0);
@@ -187,6 +188,16 @@ export class Splats {
     gl.flush();
   }
 
+  /** Whether the GPU still works on the last picture: drawing more would only pile up. */
+  get busy(): boolean {
+    const { gl, drawing } = this;
+    if (!drawing) return false;
+    if (gl.clientWaitSync(drawing, 0, 0) === gl.TIMEOUT_EXPIRED) return true;
+    gl.deleteSync(drawing);
+    this.drawing = null;
+    return false;
+  }
+
   /** Sort for a view; both eyes share one order. */
   sort(view: View): void {
     const { gl } = this, m = view.matrix;
@@ -224,5 +235,8 @@ export class Splats {
     gl.uniform4fv(compose.at("uBackground"), background);
     gl.uniform2i(compose.at("uOrigin"), x, y);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+    if (this.drawing) gl.deleteSync(this.drawing);
+    this.drawing = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
   }
 }

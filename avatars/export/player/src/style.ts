@@ -9,8 +9,8 @@ export const STYLE = `
 canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; touch-action: none; cursor: grab; }
 canvas:active { cursor: grabbing; }
 canvas:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
-.bar { position: absolute; left: 50%; bottom: max(.8rem, env(safe-area-inset-bottom)); transform: translateX(-50%);
-  display: flex; gap: .35rem; flex-wrap: wrap; justify-content: center; max-width: calc(100% - 1rem); padding: .35rem;
+.bar { position: absolute; inset: auto 0 max(.8rem, env(safe-area-inset-bottom)); margin: 0 auto; width: fit-content;
+  display: flex; gap: .2rem; flex-wrap: wrap; justify-content: center; max-width: calc(100% - 1rem); padding: .35rem;
   border-radius: .8rem; background: var(--panel); border: 1px solid var(--line); }
 button, select { font: inherit; color: inherit; background: none; border: 1px solid transparent; border-radius: .5rem;
   min-height: 2.3rem; padding: .2rem .75rem; cursor: pointer; white-space: nowrap; }
@@ -19,7 +19,7 @@ button:hover, select:hover { border-color: var(--line); }
 button:focus-visible, select:focus-visible, input:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 button[aria-pressed=true] { background: color-mix(in srgb, var(--accent) 28%, transparent); }
 button:disabled { opacity: .45; cursor: default; }
-.panel { position: absolute; top: .8rem; right: .8rem; bottom: 4.8rem; width: min(20rem, calc(100% - 1.6rem)); overflow: auto;
+.panel { position: absolute; top: .8rem; right: .8rem; bottom: 4.6rem; width: min(19rem, calc(100% - 1.6rem)); overflow: auto;
   padding: .4rem 1rem 1rem; border-radius: .8rem; background: var(--panel); border: 1px solid var(--line); box-sizing: border-box; }
 .panel h2 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .panel .top { display: flex; justify-content: space-between; align-items: center; position: sticky; top: -.4rem;

@@ -4,7 +4,7 @@ import { CameraJson } from "./bundle";
 import { apply, cross, Mat3, multiply, transposed, unit, Vec3 } from "./maths";
 import { View } from "./splats";
 
-const YAW = 1.4, PITCH = 0.8;
+const YAW = 0.8, PITCH = 0.6;
 
 /** camera_from_canonical of a camera at `eye` whose axes are the columns of `turn` (right, down, forward). */
 function view(turn: Mat3, eye: Vec3, intrinsics: View["intrinsics"], width: number, height: number): View {
@@ -57,10 +57,11 @@ export class Orbit {
     return out.map((x, i) => x + this.target[i]) as Vec3;
   }
 
-  /** The capture's picture fitted into width × height px. */
-  view(width: number, height: number): View {
-    const turn = multiply(this.rotation(), this.turn);
-    return view(turn, this.position(), this.intrinsics(width, height, this.zoom), width, height);
+  /** The capture's picture fitted into width × height px, of which `covered` px on the right are hidden. */
+  view(width: number, height: number, covered = 0): View {
+    const turn = multiply(this.rotation(), this.turn), free = width - covered;
+    const intrinsics = this.intrinsics(free < 0.4 * width ? width : free, height, this.zoom);
+    return view(turn, this.position(), intrinsics, width, height);
   }
 
   /** As captured, whatever the user did since. */
