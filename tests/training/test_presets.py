@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -55,4 +56,4 @@ def test_nan_in_a_file_and_missing_presets(tmp_path: Path) -> None:
 
 
 def test_every_field_has_limits() -> None:
-    assert set(Preset._LIMITS) == set(Preset.__dataclass_fields__)
+    assert set(Preset._LIMITS) == {f.name for f in fields(Preset)}
