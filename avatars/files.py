@@ -126,7 +126,15 @@ def save_tensors(
     from safetensors.numpy import save
 
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, dict(metadata or {}) or None)
-    write_bytes(path, data)
+    write_bytes(path, _in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors bytes with the header's entries sorted: the library shuffles them from run to run."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + memoryview(data)[end:]
 
 
 def load_tensors(path: Path | str, *, finite: bool = True) -> tuple[dict[str, np.ndarray], dict[str, str]]:
