@@ -25,7 +25,11 @@ _MAX_SNAP = 0.006
 """m: how far a landmark may be moved to reach the kind of surface it belongs to."""
 _WINDOW = 24
 """Half pixels around a landmark that are searched for such a surface."""
-_INNER_LIPS, _OUTER_LIPS = list(mesh.LIPS_INNER), list(mesh.LIPS_OUTER)
+_CLOSED_SHARE = 0.75
+_LOWER_LIP = list(mesh.LIPS_OUTER[1:10] + mesh.LIPS_INNER[1:10])
+_UPPER_LIP = list(mesh.LIPS_OUTER[11:] + mesh.LIPS_INNER[11:])
+_LOWER_DROP = 0.37
+"""Skin that falls by more than this share of the most, as the mouth opens, belongs to the lower lip."""
 _IS_LIP = np.isin(np.arange(LANDMARKS), mesh.LIPS)
 _IS_IRIS = np.isin(np.arange(LANDMARKS), mesh.IRIS_L + mesh.IRIS_R)
 
@@ -63,8 +67,8 @@ def embed_landmarks(head: Head, progress: Callable[[float], None] | None = None)
     if not calm or not open_mouth:
         raise AssetError("The face detector finds no face on this head", where=head.name)
     points, opened = _merge(calm), _merge(open_mouth)
-    points[_INNER_LIPS] = opened[_INNER_LIPS]
-    points[_OUTER_LIPS] = (points[_OUTER_LIPS] + opened[_OUTER_LIPS]) / 2
+    # The inner contour is the line of contact on closed lips and their visible edge on open ones: a place between.
+    points[_IS_LIP] = _CLOSED_SHARE * points[_IS_LIP] + (1 - _CLOSED_SHARE) * opened[_IS_LIP]
     mirror = mirror_landmarks(open_mouth[0].pixels)
     points = _place_irises(painted, calm[0].pixels, points)
     return _cast_down(painted, _symmetrize(painted, points, mirror))
@@ -111,8 +115,8 @@ def _cast_back(template: Head, picture: Portrait, pixels: np.ndarray) -> np.ndar
     """Template points [478, 3] under image points [478, 2], each on the kind of surface it belongs to."""
     rest, ajar = _stages(template)
     out = np.full((len(pixels), 3), np.nan)
-    for allowed, members in zip(_surfaces(template), (~_IS_IRIS, _IS_IRIS), strict=True):
-        for i in np.flatnonzero(members):
+    for members, allowed in _surfaces(template):
+        for i in members:
             hit = _nearest_pixel(picture, allowed, pixels[i])
             if hit is None:
                 continue
@@ -146,10 +150,19 @@ def _stages(head: Head) -> tuple[np.ndarray, np.ndarray]:
     return head.template.astype(float), express(head, _open_mouth(head))
 
 
-def _surfaces(head: Head) -> tuple[np.ndarray, np.ndarray]:
-    """[F] bool each: skin, and eyeballs."""
-    ball = head.faces_of("eyeball_l", "eyeball_r")
-    return ~inner(head)[head.faces].all(1), ball
+def _surfaces(head: Head) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(landmarks, [F] bool triangles they may lie on): either lip, eyeballs for irises, skin for all others."""
+    rest, ajar = _stages(head)
+    fall = (rest - ajar)[:, 1]
+    low = (fall > _LOWER_DROP * fall.max())[head.faces].all(1)
+    skin, ball = ~inner(head)[head.faces].all(1), head.faces_of("eyeball_l", "eyeball_r")
+    everywhere = np.setdiff1d(np.arange(LANDMARKS), _LOWER_LIP + _UPPER_LIP + np.flatnonzero(_IS_IRIS).tolist())
+    return [
+        (everywhere, skin),
+        (np.array(_LOWER_LIP), skin & low),
+        (np.array(_UPPER_LIP), skin & ~low),
+        (np.flatnonzero(_IS_IRIS), ball),
+    ]
 
 
 def _ray_barycentric(corners: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -202,13 +215,10 @@ def _symmetrize(head: Head, points: np.ndarray, mirror: np.ndarray) -> np.ndarra
 def _cast_down(head: Head, points: np.ndarray) -> Head:
     """Closest surface points, irises on the eyeballs and everything else on the skin."""
     face, weights = np.full(len(points), -1, np.int32), np.zeros((len(points), 3), np.float32)
-    (skin, ball), (rest, ajar) = _surfaces(head), _stages(head)
-    for members, vertices, allowed in (
-        (~_IS_IRIS & ~_IS_LIP, rest, skin),
-        (_IS_LIP, ajar, skin),
-        (_IS_IRIS, rest, ball),
-    ):
-        rows = np.flatnonzero(members & np.isfinite(points[:, 0]))
-        if len(rows):
-            face[rows], weights[rows], _ = closest_on_mesh(points[rows], vertices, head.faces, allowed)
+    rest, ajar = _stages(head)
+    for members, allowed in _surfaces(head):
+        for rows, vertices in ((members[_IS_LIP[members]], ajar), (members[~_IS_LIP[members]], rest)):
+            rows = rows[np.isfinite(points[rows, 0])]
+            if len(rows):
+                face[rows], weights[rows], _ = closest_on_mesh(points[rows], vertices, head.faces, allowed)
     return replace(head, landmark_faces=face, landmark_barycentric=weights)
