@@ -81,7 +81,7 @@ def test_place_and_shape_from_detected_landmarks(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.xfail(
     strict=True,
-    reason="2.0 and 1.8 degrees for seeds 1 and 2 (1.4 for seed 3, 1.0 for seed 5), but 0.1 and 0.5 with true landmarks: "
+    reason="2.0 and 1.8 degrees for seeds 1 and 2 (3 and 5: 1.4 and 1.0), but 0.1 and 0.5 with true landmarks: "
     "the detector's landmarks lie 2 px (of 320) beside the true ones, most of it constant for a person",
 )
 def test_rotation_from_detected_landmarks(case: Case) -> None:
