@@ -64,10 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given in (["--version"], ["-V"]):
         print(f"avatars {__version__}")
         raise SystemExit(0)
-    command = parse(given or ["--help"])
     try:
+        command = parse(given or ["--help"])
         with INTERRUPTS.handling():
             command.run()
+        sys.stdout.flush()
     except AvatarError as error:
         print(f"avatars: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -141,15 +141,14 @@ def _columns(rows: list[tuple[int, list[str]]], path: Path) -> tuple[list[int], 
 
 def _parse(row: list[str], columns: list[int]) -> tuple[tuple[int, float], np.ndarray] | None:
     """((second, frame), [55] values) of a row, or None where it holds no face."""
-    if len(row) <= max(columns[:53]):
-        if len(row) <= 2 or not any(cell.strip() for cell in row[2:]):
-            return None
-        raise ValueError(f"{len(row)} cells, at least {max(columns[:53]) + 1} expected")
-    if not any(row[i].strip() for i in columns[1:53]):
-        return None
-    match = _TIMECODE.fullmatch(row[columns[0]].strip())
+    stamp = row[columns[0]].strip() if len(row) > columns[0] else ""
+    match = _TIMECODE.fullmatch(stamp)
     if not match:
-        raise ValueError(f"{row[columns[0]]!r} is not a timecode (HH:MM:SS:FRAME)")
+        raise ValueError(f"{stamp[:40]!r} is not a timecode (HH:MM:SS:FRAME)")
+    if not any(i < len(row) and row[i].strip() for i in columns[1:53]):
+        return None
+    if len(row) <= max(columns[:53]):
+        raise ValueError(f"{len(row)} cells, at least {max(columns[:53]) + 1} expected")
     hours, minutes, seconds, frame = match.groups()
     numbers = np.array([float(row[i]) if 0 <= i < len(row) and row[i].strip() else 0.0 for i in columns[1:]])
     if not np.isfinite(numbers).all():

@@ -212,11 +212,10 @@ def soften(value: np.ndarray, bound: np.ndarray | float, margin: float) -> np.nd
 
 
 def _scales(subject: Manner, driver: Manner) -> np.ndarray:
-    """[52] how far the subject goes for one unit of the driver; both sides of the face go alike."""
+    """[52] how far the subject goes for one unit of the driver; in expression both sides of the face go alike."""
     reach = (subject.reach + _PRIOR_REACH) / (driver.reach + _PRIOR_REACH)
     scale = np.clip(np.sqrt(reach * reach[list(MIRROR)]), *_SCALE)
     room = (1 - subject.neutral).clip(0.2) / (1 - driver.neutral).clip(0.2)
-    full = np.clip(np.sqrt(room * room[list(MIRROR)]), *_FULL_SCALE)
-    scale[list(FULL)] = full[list(FULL)]
+    scale[list(FULL)] = np.clip(room, *_FULL_SCALE)[list(FULL)]  # neutral to neutral, and 1 to 1
     scale[INDEX["mouthClose"]] = scale[INDEX["jawOpen"]]
     return scale

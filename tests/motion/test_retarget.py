@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from avatars.data import Motion
+from avatars.heads.arkit import INDEX, NAMES
+from avatars.motion.retarget import FULL, PLAIN, Manner, Retarget, calm, soften
+from avatars.motion.sources import motion_of_track
+from avatars.splats.avatar import Avatar
+from avatars.splats.model import Pose
+from tests.motion.making import a_motion, an_avatar
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Avatar:
+    return an_avatar()
+
+
+@pytest.fixture(scope="module")
+def driver() -> Motion:
+    return a_motion(2, neutral=0.3, reach=0.9, turn=(0.1, -0.4, 0.05))
+
+
+def one(motion: Motion, row: int) -> Motion:
+    return Motion(*(getattr(motion, name)[row : row + 1] for name in ("times", "arkit", "rotation", "translation")))
+
+
+def holding(arkit: np.ndarray) -> Motion:
+    count = len(arkit)
+    return Motion(np.arange(count) / 25.0, arkit, np.zeros((count, 3)), np.zeros((count, 3)))
+
+
+def test_driving_oneself_changes_nothing(avatar: Avatar) -> None:
+    own = motion_of_track(avatar.track, avatar.head)
+    pose, track = Retarget(avatar, Manner.of(own))(own), Pose.of_track(avatar.track)
+    np.testing.assert_allclose(pose.expression, track.expression, atol=1e-6)
+    np.testing.assert_allclose(pose.rotation, track.rotation, atol=1e-6)
+    np.testing.assert_allclose(pose.translation, track.translation, atol=1e-6)
+
+
+def test_the_neutral_becomes_the_subjects(avatar: Avatar, driver: Motion) -> None:
+    manner = Manner.of(driver)
+    retarget = Retarget(avatar, manner)
+    own = motion_of_track(avatar.track, avatar.head)
+    neutral = np.median(avatar.track.expression[calm(own)], axis=0)
+    np.testing.assert_allclose(retarget.expression(manner.neutral[None])[0], neutral, atol=1e-6)
+    rest = Motion(
+        np.zeros(1),
+        manner.neutral[None],
+        Rotation.from_matrix(manner.rotation).as_rotvec()[None],
+        manner.translation[None],
+    )
+    usual = Rotation.from_matrix(Pose.of_track(avatar.track).rotation.numpy()).mean()
+    pose = retarget(rest)
+    assert (Rotation.from_matrix(pose.rotation.numpy()) * usual.inv()).magnitude()[0] < 1e-5
+    np.testing.assert_allclose(pose.translation[0], np.median(avatar.track.translation, axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("manner", [True, False])
+def test_full_range_stays_within_limits(avatar: Avatar, driver: Motion, manner: bool) -> None:
+    """Each of the 52 at 1, all at 1, and random ones, of a driver with a manner and of one without."""
+    rng = np.random.default_rng(0)
+    faces = np.concatenate([np.eye(52), np.ones((1, 52)), rng.uniform(size=(200, 52)), np.zeros((1, 52))])
+    retarget = Retarget(avatar, Manner.of(driver) if manner else PLAIN)
+    out = retarget.coefficients(faces)
+    assert out.min() >= 0
+    assert out.max() <= 1
+    top = motion_of_track(avatar.track, avatar.head).arkit.max(0)
+    limited = [i for i in range(52) if i not in FULL]
+    assert (out[:, limited] <= top[limited] + 0.35 + 1e-9).all()
+    expression = retarget.expression(faces)
+    assert (expression >= avatar.head.expression_low - 1e-6).all()
+    assert (expression <= avatar.head.expression_high + 1e-6).all()
+    close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
+    assert (out[:, close] <= out[:, jaw] + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", ["eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "eyeLookUpLeft"])
+def test_blinks_jaw_and_gaze_reach_the_end(avatar: Avatar, driver: Motion, name: str) -> None:
+    manner = Manner.of(driver)
+    face = manner.neutral.copy()
+    face[INDEX[name]] = 1.0
+    assert Retarget(avatar, manner).coefficients(face[None])[0, INDEX[name]] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_more_of_the_driver_is_never_less_of_the_avatar(avatar: Avatar, driver: Motion) -> None:
+    manner = Manner.of(driver)
+    retarget = Retarget(avatar, manner)
+    for name in NAMES:
+        if name == "mouthClose":  # cannot exceed the open jaw
+            continue
+        faces = np.repeat(manner.neutral[None], 30, 0)
+        faces[:, INDEX[name]] = np.linspace(0, 1, 30)
+        assert (np.diff(retarget.coefficients(faces)[:, INDEX[name]]) >= -1e-9).all(), name
+
+
+def test_ranges_are_matched(avatar: Avatar) -> None:
+    """A timid driver moves the avatar further than a lively one does with the same face."""
+    timid, lively = (Manner.of(a_motion(5, neutral=0.1, reach=r)) for r in (0.35, 1.0))
+    face = timid.neutral.copy()
+    face[INDEX["mouthSmileLeft"]] += 0.2
+    rise = [Retarget(avatar, manner).coefficients(face[None])[0, INDEX["mouthSmileLeft"]] for manner in (timid, lively)]
+    assert rise[0] > rise[1] + 0.01
+
+
+def test_live_is_the_same_as_all_at_once(avatar: Avatar, driver: Motion) -> None:
+    retarget = Retarget(avatar, Manner.of(driver))
+    whole = retarget(driver)
+    for row in (0, 17, 80):
+        alone = retarget(one(driver, row))
+        for name in Pose.__dataclass_fields__:
+            np.testing.assert_allclose(getattr(alone, name)[0], getattr(whole, name)[row], atol=1e-5)
+
+
+def test_large_turns_and_shifts_are_limited(avatar: Avatar) -> None:
+    wild = Motion(
+        np.arange(2) / 25.0, np.zeros((2, 52)), np.array([[0, 2.5, 0], [0, 0.1, 0]]), np.array([[0.5, 0, 0], [0, 0, 0]])
+    )
+    retarget = Retarget(avatar, PLAIN)
+    pose = retarget(wild)
+    usual = Rotation.from_matrix(Pose.of_track(avatar.track).rotation.numpy()).mean()
+    angle = (usual.inv() * Rotation.from_matrix(pose.rotation.numpy())).magnitude()
+    assert angle[0] < 0.96  # begins to be limited at 0.6 rad, at most 0.35 more
+    assert angle[1] == pytest.approx(0.1, abs=1e-5)
+    shift = np.abs(pose.translation.numpy()[0] - np.median(avatar.track.translation, axis=0))
+    assert shift.max() < 0.15
+
+
+def test_the_torso_goes_along_when_the_head_leaves(avatar: Avatar) -> None:
+    """The neck stretches no further than the film ever showed."""
+    track = Pose.of_track(avatar.track)
+    neck = avatar.head.joints[0]
+
+    def stretch(pose: Pose) -> np.ndarray:
+        return (pose.rotation.numpy() @ neck + pose.translation.numpy()) - (neck + pose.torso_translation.numpy())
+
+    seen = stretch(track)
+    far = replace(holding(np.zeros((3, 52))), translation=np.array([[0.08, 0, 0], [0, -0.08, 0], [0, 0, 0.1]]))
+    moved = stretch(Retarget(avatar, PLAIN)(far))
+    assert (moved >= seen.min(0) - 1e-5).all()
+    assert (moved <= seen.max(0) + 1e-5).all()
+
+
+def test_calm_frames_have_closed_lips() -> None:
+    motion = a_motion(7, neutral=0.2, reach=0.8)
+    talking = motion.arkit.copy()
+    talking[:, INDEX["jawOpen"]] = 0.5
+    closed = np.arange(40, 52)
+    talking[closed, INDEX["jawOpen"]] = 0.02
+    talking[closed, INDEX["mouthClose"]] = 0.02
+    for name in ("mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight"):
+        talking[closed, INDEX[name]] = 0.0
+    assert set(calm(replace(motion, arkit=talking))) <= set(closed)
+
+
+def test_soften() -> None:
+    x = np.linspace(0, 3, 400)
+    y = soften(x, 0.5, 0.2)
+    np.testing.assert_array_equal(y[x <= 0.5], x[x <= 0.5])
+    assert (y <= 0.7).all()
+    assert (np.diff(y) >= 0).all()
+    assert np.abs(np.diff(y, 2)).max() < 5e-4  # no kink
