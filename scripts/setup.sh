@@ -4,20 +4,7 @@
 prepare() {
   local extras=$1
   shift
-  local missing=()
-  if command -v dpkg-query >/dev/null; then
-    for package in "$@"; do
-      case $package in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;; esac
-      dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-    done
-  fi
-  if ((${#missing[@]})); then
-    local sudo=()
-    [ "$(id -u)" = 0 ] || sudo=(sudo)
-    echo "installing system packages: ${missing[*]}"
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}" >/dev/null
-  fi
+  system_packages "$@"
   local python
   python=$(command -v python3.11 || command -v python3)
   [ -x .venv/bin/python ] || "$python" -m venv .venv
@@ -27,5 +14,35 @@ prepare() {
     python -m pip install -q --disable-pip-version-check --upgrade pip
   # torch first and by its pin: a CPU build that pip can find locally is taken, and nothing is resolved twice
   python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+  rm -rf build/lib*  # modules that have gone would be installed with the others
   python -m pip install -q --disable-pip-version-check -c constraints.txt ".$extras"
+}
+
+# Installs those of the named Debian packages that are missing and can be had.
+system_packages() {
+  command -v apt-get >/dev/null || return 0
+  local package missing=() known=() sudo=()
+  for package in "$@"; do
+    case $package in
+      nodejs | npm) command -v "${package%js}" >/dev/null && continue ;;
+      chromium | ffmpeg) command -v "$package" >/dev/null && continue ;;
+    esac
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+      echo "neither root nor sudo, going on without: ${missing[*]}" >&2
+      return 0
+    fi
+    sudo=(sudo)
+  fi
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+  for package in "${missing[@]}"; do
+    # Names differ between releases. What is not to be had serves some tests only, and they say so.
+    if apt-get install -s "$package" >/dev/null 2>&1; then known+=("$package"); else echo "no package: $package" >&2; fi
+  done
+  ((${#known[@]})) || return 0
+  echo "installing system packages: ${known[*]}"
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${known[@]}" >/dev/null
 }

@@ -12,5 +12,5 @@ trap 'rm -rf "$stage"' EXIT
 ln -s "$root/tests" "$stage/tests"
 cd "$stage"
 # Idle workers that spin and small matrices on many threads only steal time from each other.
-export OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1
+export OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 AVATARS_TEST_INSTALLED=1
 python -m pytest -c "$root/pyproject.toml" --rootdir "$stage" -p no:cacheprovider tests "$@"
