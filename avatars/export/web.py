@@ -1,4 +1,4 @@
-"""The web export: one folder with the page, its script and a bundle, for any static host."""
+"""The web export: one folder with the page, its scripts, the avatar and the speech network, for any static host."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ..errors import AvatarError
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from .bundle import Bundle, bundle
+from .voice import voice_bundle
 
-PAGE = ("index.html", "page.css", "player.js")
-AVATAR = "avatar"
-"""Folder of the bundle inside the export; `index.html` names it."""
+PAGE = ("index.html", "page.css", "player.js", "capture.js")
+AVATAR, SPEECH = "avatar", "speech"
+"""Folders of the bundles inside the export; `index.html` and the script name them."""
 
 
 def page_files() -> dict[str, bytes]:
@@ -50,4 +51,6 @@ def save_web(
             files.write_bytes(temporary / name, data)
         (temporary / AVATAR).mkdir()
         packed.save(temporary / AVATAR)
+        (temporary / SPEECH).mkdir()
+        voice_bundle().save(temporary / SPEECH)
     return packed

@@ -140,7 +140,7 @@ def test_symlinks_are_refused(folder, tmp_path):
 
 def test_web_folder_is_whole_or_absent(avatar, tmp_path, monkeypatch):
     web.save_web(avatar, tmp_path / "out")
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {*web.PAGE, web.AVATAR}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {*web.PAGE, web.AVATAR, web.SPEECH}
     with pytest.raises(InputError):
         web.save_web(avatar, tmp_path / "out")
 

@@ -85,8 +85,8 @@ export class Bundle {
 }
 
 /** Fetch and check the bundle in a folder. */
-export async function loadBundle(folder: URL): Promise<Bundle> {
-  const manifest = checkManifest(await fetchJson(new URL("manifest.json", folder)));
+export async function loadBundle(folder: URL, kind = KIND): Promise<Bundle> {
+  const manifest = checkManifest(await fetchJson(new URL("manifest.json", folder)), kind);
   const data = await fetchBytes(new URL(manifest.file.name, folder), manifest.file.bytes);
   return decodeBundle(manifest, data);
 }
@@ -106,9 +106,9 @@ export async function decodeBundle(manifest: Manifest, data: Uint8Array): Promis
 const whole = (n: unknown, most = MAX_BYTES): n is number =>
   typeof n === "number" && Number.isInteger(n) && n >= 0 && n <= most;
 
-export function checkManifest(value: unknown): Manifest {
+export function checkManifest(value: unknown, kind: string): Manifest {
   const m = value as Manifest;
-  if (!m || typeof m !== "object" || m.kind !== KIND) throw new PlayerError("This is not an avatar made for this page.");
+  if (!m || typeof m !== "object" || m.kind !== kind) throw new PlayerError("This is not an avatar made for this page.");
   if (!whole(m.format) || m.format > FORMAT)
     throw new PlayerError(`This avatar has format ${String(m.format)}; this page reads up to ${FORMAT}. Export it again.`);
   const file = m.file;
@@ -116,6 +116,10 @@ export function checkManifest(value: unknown): Manifest {
   if (!named || !whole(file.bytes, MAX_FILE) || !whole(file.inflated) || typeof file.sha256 !== "string")
     throw new PlayerError("The avatar's manifest is damaged: it does not name its file properly.");
   if (!m.arrays || typeof m.arrays !== "object") throw new PlayerError("The avatar's manifest is damaged: no arrays.");
+  return kind === KIND ? checkAvatar(m) : m;
+}
+
+function checkAvatar(m: Manifest): Manifest {
   const c = m.camera;
   const numbers = c ? [c.fx, c.fy, c.cx, c.cy, c.width, c.height, ...(c.world_from_camera ?? []).flat()] : [];
   if (numbers.length !== 22 || !numbers.every(Number.isFinite) || !(c.fx > 0 && c.fy > 0 && c.width > 0 && c.height > 0))

@@ -3,7 +3,7 @@
 import { Driver } from "./drive";
 
 export interface Actions {
-  play(): void; sliders(): void; theme(): void; reset(): void; vr(): void;
+  play(): void; microphone(): void; sound(file: File): void; sliders(): void; theme(): void; reset(): void; vr(): void;
   level(count: number): void;
 }
 
@@ -20,6 +20,9 @@ export function element<K extends keyof HTMLElementTagNameMap>(
 export class Bar {
   readonly root = element("div", { class: "bar", role: "toolbar", "aria-label": "Avatar" });
   readonly play = this.button("Pause", "Play or stop the recording (space)");
+  readonly microphone = this.button("Microphone", "Speak through the face; the sound stays in this page (m)");
+  readonly sound = this.button("Sound file", "Let the face speak a recording");
+  private readonly file = element("input", { type: "file", accept: "audio/*,video/*", hidden: "" });
   readonly sliders = this.button("Sliders", "Move the face by hand (s)");
   readonly theme = this.button("Light", "Light or dark background (b)");
   readonly reset = this.button("Reset view", "Back to the first view (r)");
@@ -28,13 +31,20 @@ export class Bar {
 
   constructor(actions: Actions) {
     this.play.onclick = () => actions.play();
+    this.microphone.onclick = () => actions.microphone();
+    this.sound.onclick = () => this.file.click();
+    this.file.onchange = () => {
+      const chosen = this.file.files?.[0];
+      this.file.value = "";
+      if (chosen) actions.sound(chosen);
+    };
     this.sliders.onclick = () => actions.sliders();
     this.theme.onclick = () => actions.theme();
     this.reset.onclick = () => actions.reset();
     this.vr.onclick = () => actions.vr();
     this.vr.hidden = true;
     this.level.onchange = () => actions.level(Number(this.level.value));
-    this.root.append(this.play, this.sliders, this.theme, this.reset, this.level, this.vr);
+    this.root.append(this.play, this.microphone, this.sound, this.file, this.sliders, this.theme, this.reset, this.level, this.vr);
   }
 
   private button(text: string, title: string): HTMLButtonElement {

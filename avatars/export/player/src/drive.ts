@@ -6,6 +6,7 @@ import { apply, matrixOf, multiply, quatOfRotvec, rotvecOf, transposed, Vec3 } f
 import { blend, Motion } from "./motion";
 import { State } from "./rig";
 import { HeadPose, Subject } from "./subject";
+import { Talk } from "./talk";
 
 const EASE = 0.4;
 
@@ -19,6 +20,8 @@ export class Driver {
   /** A point in canonical space that the eyes follow. */
   lookAt: Vec3 | null = null;
   readonly coefficients = new Float32Array(52);
+  /** What is being said, on top of the coefficients. */
+  talk: Talk | null = null;
   private head: { rotation: Vec3; translation: Vec3 } = { rotation: [0, 0, 0], translation: [0, 0, 0] };
   private readonly life = new Alive();
   private clock = 0;
@@ -38,6 +41,7 @@ export class Driver {
 
   /** Play or stop the recording; either way the face eases over instead of jumping. */
   play(on: boolean): void {
+    if (on && this.talk) this.hush();
     if (on === this.playing || (on && this.motion.count < 2)) return;
     this.playing = on;
     this.from = this.last;
@@ -81,6 +85,21 @@ export class Driver {
     return (this.last = state);
   }
 
+  /** Speak; the recording stops. */
+  say(talk: Talk): void {
+    this.hush();
+    this.play(false);
+    this.talk = talk;
+  }
+
+  /** Stop speaking. */
+  hush(): void {
+    this.talk?.stop();
+    this.talk = null;
+    this.from = this.last;
+    this.eased = 0;
+  }
+
   /** Forwards, then backwards, so that no jump shows where the recording ends. */
   private recorded(step: number): State {
     this.playhead += this.direction * step;
@@ -91,6 +110,9 @@ export class Driver {
 
   private driven(step: number): State {
     const values = this.coefficients.slice();
+    const spoken = this.talk?.now();
+    if (spoken) for (let i = 0; i < 52; i++) values[i] = Math.min(values[i] + spoken[i], 1);
+    else if (this.talk) this.hush();
     let rotation = this.head.rotation;
     if (this.alive) {
       const { blink, gaze, turn } = this.life.at(this.clock, step);

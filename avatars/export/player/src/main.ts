@@ -1,5 +1,9 @@
 import { AvatarPlayer } from "./player";
+import { Resampler } from "./sound";
+import { newVoice, speak } from "./talk";
 
+// For pages that bring their own sound.
+Object.assign(AvatarPlayer, { newVoice, speak, Resampler });
 customElements.define("avatar-player", AvatarPlayer);
 
 // The first avatar of the page, for programs: await avatar.ready, then avatar.setCoefficients(…).

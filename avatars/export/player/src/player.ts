@@ -9,6 +9,7 @@ import { State } from "./rig";
 import { Splats, View } from "./splats";
 import { HeadPose } from "./subject";
 import { STYLE } from "./style";
+import { microphone, soundFile, Talk } from "./talk";
 import { lookAt, Orbit } from "./view";
 import { enterVr, vrAvailable, XrSession } from "./xr";
 
@@ -64,6 +65,7 @@ export class AvatarPlayer extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [sheet];
     this.bar = new Bar({
+      microphone: () => void this.toggleMicrophone(), sound: (file) => void this.speak(file),
       play: () => this.togglePlay(), sliders: () => this.toggleSliders(), reset: () => this.orbit?.reset(),
       theme: () => this.setAttribute("theme", this.theme === "dark" ? "light" : "dark"),
       vr: () => void this.toggleVr(), level: (n) => this.splats?.setLevel(n),
@@ -174,6 +176,7 @@ export class AvatarPlayer extends HTMLElement {
     this.splats!.sort(view);
     this.lastTime = time;
     this.cost += 0.05 * (performance.now() - before - this.cost);
+    this.bar.microphone.setAttribute("aria-pressed", String(this.driver!.talk !== null));
     this.bar.play.textContent = this.driver!.playing ? "Pause" : "Play";
     this.sliders!.follow(this.driver!.coefficients);
   }
@@ -244,6 +247,24 @@ export class AvatarPlayer extends HTMLElement {
     this.socket = address && this.driver ? connect(address, this.driver, (why) => this.hint(why)) : null;
   }
 
+  /** Speak a sound file or recording; rejects with a readable error. */
+  async speak(sound: Blob): Promise<void> {
+    await this.talking(() => soundFile(sound));
+  }
+
+  private async toggleMicrophone(): Promise<void> {
+    if (this.driver?.talk) this.driver.hush();
+    else await this.talking(microphone);
+  }
+
+  private async talking(start: () => Promise<Talk>): Promise<void> {
+    try {
+      this.driver!.say(await start());
+    } catch (error) {
+      this.hint(error instanceof PlayerError ? error.message : `No speech: ${String(error).slice(0, 200)}`);
+    }
+  }
+
   private togglePlay(): void {
     this.driver?.play(!this.driver.playing);
   }
@@ -306,7 +327,7 @@ export class AvatarPlayer extends HTMLElement {
   private key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const actions: Record<string, () => void> = {
-      " ": () => this.togglePlay(), s: () => this.toggleSliders(), r: () => this.orbit?.reset(),
+      " ": () => this.togglePlay(), m: () => void this.toggleMicrophone(), s: () => this.toggleSliders(), r: () => this.orbit?.reset(),
       b: () => this.bar.theme.click(), "+": () => this.orbit?.scale(1.1), "-": () => this.orbit?.scale(1 / 1.1),
       ArrowLeft: () => this.orbit?.rotate(-0.1, 0), ArrowRight: () => this.orbit?.rotate(0.1, 0),
       ArrowUp: () => this.orbit?.rotate(0, -0.1), ArrowDown: () => this.orbit?.rotate(0, 0.1),

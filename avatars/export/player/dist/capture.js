@@ -1,0 +1,2 @@
+/* avatar player; Apache-2.0 */
+"use strict";(()=>{var o=class extends AudioWorkletProcessor{parts=[];size=0;process(a){let s=a[0];if(!s?.length)return!0;let r=new Float32Array(s[0].length);for(let t of s)for(let e=0;e<r.length;e++)r[e]+=t[e]/s.length;if(this.parts.push(r),this.size+=r.length,this.size>=960){let t=new Float32Array(this.size),e=0;for(let n of this.parts)t.set(n,e),e+=n.length;this.port.postMessage(t,[t.buffer]),this.parts=[],this.size=0}return!0}};registerProcessor("capture",o);})();

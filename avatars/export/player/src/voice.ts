@@ -1,0 +1,116 @@
+// The speech network of avatars/speech/runtime.py, frame by frame, and the mouth that it moves.
+
+import { Bundle, PlayerError } from "./bundle";
+import { FrontEnd } from "./sound";
+
+/** One 20 ms frame of speech. */
+export interface Spoken { curves: Float32Array; classes: Float32Array }
+
+const silu = (x: number) => x / (1 + Math.exp(-x));
+const CURVES = 11, VISEMES = 14, CLASSES = 6;
+
+class Linear {
+  private readonly weight: Float32Array;
+  private readonly bias: Float32Array;
+
+  constructor(bundle: Bundle, name: string, readonly inputs: number, readonly outputs: number) {
+    this.bias = bundle.floats(`${name}_bias`, outputs);
+    this.weight = bundle.floats(`${name}_weight`);
+    if (this.weight.length !== inputs * outputs) throw new PlayerError("The speech file is damaged: its layers do not fit.");
+  }
+
+  run(x: Float32Array): Float32Array {
+    const { weight, inputs } = this, out = Float32Array.from(this.bias);
+    for (let i = 0, w = 0; i < out.length; i++) {
+      let sum = 0;
+      for (let k = 0; k < inputs; k++) sum += weight[w++] * x[k];
+      out[i] += sum;
+    }
+    return out;
+  }
+}
+
+export class Voice {
+  private readonly front: FrontEnd;
+  private readonly entry: Linear;
+  private readonly convs: Linear[];
+  private readonly head: Linear;
+  private readonly norm: [Float32Array, Float32Array];
+  private readonly film: Float32Array;
+  private readonly modulated: number[];
+  private readonly dilations: number[];
+  private readonly past: Float32Array[][];
+  private readonly range: number;
+  private readonly map: Float32Array;
+  private readonly faces: Float32Array;
+  private readonly certainty = new Float32Array(CLASSES);
+  private skipped = 0;
+  /** Frames that an answer waits for. */
+  readonly ahead: number;
+
+  constructor(bundle: Bundle) {
+    const norm = bundle.floats("norm_weight", null), channels = norm.length;
+    this.front = new FrontEnd(bundle);
+    this.entry = new Linear(bundle, "entry", 86, channels);
+    this.norm = [norm, bundle.floats("norm_bias", channels)];
+    this.dilations = Array.from(bundle.floats("dilations", null));
+    this.modulated = Array.from(bundle.floats("modulated", null));
+    this.convs = this.dilations.map((_, i) => new Linear(bundle, `conv_${i}`, 3 * channels, channels));
+    this.film = bundle.floats("film", this.modulated.length, 2, channels);
+    this.head = new Linear(bundle, "head", channels, VISEMES + CURVES + CLASSES);
+    this.range = bundle.floats("curve_range", 1)[0];
+    this.ahead = bundle.floats("look_ahead", 1)[0];
+    this.map = bundle.floats("arkit", CURVES, 52);
+    this.faces = bundle.floats("faces", CLASSES, 52);
+    this.past = this.dilations.map((d) => Array.from({ length: 2 * d }, () => new Float32Array(channels)));
+  }
+
+  /** Frames that these 16 kHz samples complete; the first is of time 0. */
+  feed(pcm: Float32Array): Spoken[] {
+    const out: Spoken[] = [];
+    for (const input of this.front.feed(pcm)) {
+      const spoken = this.step(input);
+      if (this.skipped < this.ahead) this.skipped++;
+      else out.push(spoken);
+    }
+    return out;
+  }
+
+  private step(input: Float32Array): Spoken {
+    let h = this.normalised(this.entry.run(input).map(silu));
+    const channels = h.length, joined = new Float32Array(3 * channels);
+    this.convs.forEach((conv, i) => {
+      const past = this.past[i], d = this.dilations[i];
+      joined.set(past[0]);
+      joined.set(past[d], channels);
+      joined.set(h, 2 * channels);
+      past.push(h);
+      past.shift();
+      const y = conv.run(joined), m = this.modulated.indexOf(i), film = 2 * channels * m;
+      h = h.map((x, c) => x + 0.5 * silu(m < 0 ? y[c] : y[c] * (1 + this.film[film + c]) + this.film[film + channels + c]));
+    });
+    const out = this.head.run(h);
+    const curves = out.slice(VISEMES, VISEMES + CURVES).map((x) => this.range / (1 + Math.exp(-x)));
+    return { curves, classes: out.slice(VISEMES + CURVES) };
+  }
+
+  private normalised(h: Float32Array): Float32Array {
+    const mean = h.reduce((a, b) => a + b, 0) / h.length;
+    const variance = h.reduce((a, b) => a + (b - mean) ** 2, 0) / h.length, scale = 1 / Math.sqrt(variance + 1e-5);
+    return h.map((x, c) => (x - mean) * scale * this.norm[0][c] + this.norm[1][c]);
+  }
+
+  /** ARKit coefficients of the next frame: the mouth, and laughter, sighs and breath where they are heard. */
+  face({ curves, classes }: Spoken): Float32Array {
+    const most = classes.reduce((a, b) => Math.max(a, b), -Infinity), odds = classes.map((c) => Math.exp(c - most));
+    const total = odds.reduce((a, b) => a + b, 0), out = new Float32Array(52);
+    for (let c = 0; c < CURVES; c++) for (let k = 0; k < 52; k++) out[k] += curves[c] * this.map[52 * c + k];
+    for (let k = 0; k < 52; k++) out[k] = Math.min(Math.max(out[k], 0), 1);
+    for (let c = 0; c < CLASSES; c++) {
+      const goal = Math.min(Math.max(2.5 * (odds[c] / total - 0.5), 0), 1);
+      this.certainty[c] += ((goal - this.certainty[c]) * 0.02) / (goal > this.certainty[c] ? 0.12 : 0.25);
+      for (let k = 0; k < 52; k++) out[k] += this.certainty[c] * this.faces[52 * c + k];
+    }
+    return out.map((x) => Math.min(Math.max(x, 0), 1));
+  }
+}

@@ -1,0 +1,142 @@
+"""The page's speech against the Python one: front end, network, resampler, fed in uneven pieces; and the microphone."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+
+from avatars.export import web
+from avatars.speech.articulation import to_arkit
+from avatars.speech.condition import DEFAULT_LOOK_AHEAD, condition
+from avatars.speech.features import FrontEnd
+from avatars.speech.resample import Resampler
+from avatars.speech.runtime import Runtime
+
+from .browser import CHROMIUM, DRIVER, MISSING, Browser, served
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)]
+
+DECODE = "const bytes = Uint8Array.from(atob(args[0]), (c) => c.charCodeAt(0)), pcm = new Float32Array(bytes.buffer);"
+FEED = (
+    DECODE
+    + """
+const Player = customElements.get("avatar-player"), voice = await Player.newVoice(), out = [];
+for (let at = 0, k = 0; at < pcm.length; k++) {
+  const next = Math.min(pcm.length, at + args[1][k % args[1].length]);
+  for (const spoken of voice.feed(pcm.subarray(at, next))) out.push([...spoken.curves, ...spoken.classes]);
+  at = next;
+}
+return out;
+"""
+)
+RESAMPLE = (
+    DECODE
+    + """
+const resampler = new (customElements.get("avatar-player").Resampler)(args[1]), out = [];
+for (let at = 0; at < pcm.length; at += 777) out.push(...resampler.feed(pcm.subarray(at, at + 777)));
+return out;
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def page(avatar, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    web.save_web(avatar, folder / "page")
+    with served(folder) as address:
+        browser = Browser((420, 560))
+        try:
+            browser.open(address + "/page/index.html")
+            browser.run("await avatar.ready; avatar.paused = true;")
+            yield browser
+        finally:
+            browser.close()
+
+
+def sound(seconds: float, rate: int = 16000) -> np.ndarray:
+    """A gliding buzz in syllables, a hiss, and silence: voiced, unvoiced and quiet frames."""
+    t = np.arange(int(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 60 * np.sin(3 * t)) / rate
+    buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
+    gate = (np.sin(2 * np.pi * 3.5 * t) > -0.3) * (t % 2 < 1.5)
+    hiss = np.random.default_rng(0).normal(0, 0.1, len(t)) * (np.sin(2 * np.pi * 1.3 * t) > 0.8)
+    return (0.2 * buzz * gate + hiss).astype(np.float32)
+
+
+def text(pcm: np.ndarray) -> str:
+    return base64.b64encode(pcm.astype("<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize("pieces", [[320], [1, 999, 37, 4096], [100000]])
+def test_page_hears_what_python_hears(page, pieces):
+    pcm = sound(2.4)
+    runtime = Runtime()
+    runtime.set_condition(condition(look_ahead=DEFAULT_LOOK_AHEAD))
+    _, curves, classes = runtime(FrontEnd()(pcm))
+    expected = np.concatenate([curves, classes], 1)[DEFAULT_LOOK_AHEAD:]
+    found = np.array(page.run(FEED, text(pcm), pieces))
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-4
+    assert np.ptp(found[:, 0]) > 0.01  # it moves the jaw
+
+
+@pytest.mark.parametrize("rate", [44100, 48000, 8000])
+def test_page_resamples_as_python_does(page, rate):
+    pcm = sound(0.3, rate)
+    expected = Resampler(rate)(pcm[None])[0]
+    found = np.array(page.run(RESAMPLE, text(pcm), rate))
+    assert len(found) == len(expected)
+    assert np.abs(found - expected).max() < 2e-5
+
+
+def test_articulators_become_the_same_coefficients(page):
+    curves = np.random.default_rng(1).uniform(0, 1.5, (5, 11)).astype(np.float32)
+    script = """
+    const voice = await customElements.get("avatar-player").newVoice(), quiet = new Float32Array(6);
+    return args[0].map((row) => [...voice.face({curves: Float32Array.from(row), classes: quiet})]);
+    """
+    assert np.abs(np.array(page.run(script, curves.tolist())) - to_arkit(curves)).max() < 1e-5
+
+
+def test_microphone_drives_the_face_and_lets_go(page):
+    """Chromium's make-believe microphone beeps once a second."""
+    found = page.run(
+        """
+        await avatar.toggleMicrophone();
+        if (!avatar.driver.talk) return [avatar.note.textContent];
+        let most = 0;
+        for (let i = 0; i < 60 && most < 0.005; i++) {
+          await new Promise((r) => setTimeout(r, 100));
+          most = Math.max(most, ...avatar.driver.talk.now());
+        }
+        avatar.driver.hush();
+        return [most, avatar.driver.talk === null];
+        """
+    )
+    assert found[0] > 0.005
+    assert found[1] is True
+
+
+def test_sound_file_is_spoken(page):
+    """A WAV made here, through the browser's own decoder."""
+    pcm = (sound(1.0) * 12000).clip(-32768, 32767).astype("<i2").tobytes()
+    header = (
+        b"RIFF"
+        + (36 + len(pcm)).to_bytes(4, "little")
+        + b"WAVEfmt "
+        + bytes.fromhex("100000000100010080")
+        + b"\x3e\0\0"
+    )
+    header += bytes.fromhex("007d0000") + bytes.fromhex("02001000") + b"data" + len(pcm).to_bytes(4, "little")
+    script = """
+    const bytes = Uint8Array.from(atob(args[0]), (c) => c.charCodeAt(0));
+    await avatar.speak(new Blob([bytes], {type: "audio/wav"}));
+    const note = avatar.note.hidden ? "" : avatar.note.textContent;
+    const values = avatar.driver.talk ? [...avatar.driver.talk.now()] : [];
+    avatar.driver.hush();
+    return [note, values.length];
+    """
+    assert page.run(script, base64.b64encode(header + pcm).decode()) == ["", 52]
+    assert "no sound" in page.run(script, base64.b64encode(b"not sound").decode())[0]
