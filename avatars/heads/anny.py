@@ -149,8 +149,8 @@ def _adapt(crop: Crop, identity: _Identity, actions: np.ndarray) -> np.ndarray:
     actions = (actions + mirrored) / 2
     actions[:, crop.parts["eyeball_l"] | crop.parts["eyeball_r"]] = 0
     actions[:, crop.parts["teeth_upper"]] = 0
-    still = [i for i, name in enumerate(NAMES) if not name.startswith("jaw")]
-    actions[np.ix_(still, np.flatnonzero(crop.parts["teeth_lower"]))] = 0
+    still = np.array([not name.startswith("jaw") for name in NAMES])
+    actions[still[:, None] & crop.parts["teeth_lower"]] = 0
     for side in ("Left", "Right"):
         actions[INDEX[f"eyeLookUp{side}"]] *= _LIDS_FOLLOW_UP
     tongue = np.flatnonzero(crop.parts["tongue"])

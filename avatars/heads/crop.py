@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags, vstack
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from . import eyeballs, teeth
 from .head import JOINTS
@@ -167,7 +167,9 @@ def _cut(base: BaseMesh, used: np.ndarray, quads: np.ndarray) -> csr_matrix:
     pairs = pairs[(beyond[pairs[:, 0]] > 0) & (beyond[pairs[:, 1]] <= 0)]
     for i, vertex in enumerate(used):
         if beyond[vertex] <= 0:
-            rows.append(i), columns.append(vertex), values.append(1.0)
+            rows.append(i)
+            columns.append(vertex)
+            values.append(1.0)
             continue
         anchors = np.unique(pairs[pairs[:, 0] == vertex, 1])
         share = beyond[anchors] / (beyond[anchors] - beyond[vertex])
@@ -195,7 +197,7 @@ def _withdraw(base: BaseMesh, used: np.ndarray, quads: np.ndarray, interior: np.
         depth[~reached] = ring
         reached |= (mean @ reached.astype(float)) > 0
     points = base.vertices[used]
-    gap = cKDTree(points[outer & ~interior]).query(points[rows])[0]
+    gap = KDTree(points[outer & ~interior]).query(points[rows])[0]
     share = np.zeros(count)
     share[rows] = _WITHDRAW * np.clip((_WITHDRAW_GAP - gap) / (_WITHDRAW_GAP / 2), 0, 1)
     share *= np.clip((depth - 1) / (_WITHDRAW_RINGS - 1), 0, 1)

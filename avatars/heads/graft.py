@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..capture import faces as mesh
 from .head import Head
@@ -47,7 +47,7 @@ def graft_mouth(head: Head, donor: Head) -> Head:
     points = scale * donor.template[rows] @ rotation.T + shift
     points[:, 2] -= _BEHIND
     skin = np.flatnonzero(~inner(head) & (head.skinning[:, 0] < 0.5))
-    distance, near = cKDTree(head.template[skin]).query(points, _NEIGHBOURS)
+    distance, near = KDTree(head.template[skin]).query(points, _NEIGHBOURS)
     weights = 1 / (distance + 0.003)
     weights /= weights.sum(1, keepdims=True)
     follow = np.clip(1 - distance[:, 0] / _FOLLOW, 0, 1)[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -153,9 +154,10 @@ class Head:
         """
         try:
             regions = {name[8:]: mask for name, mask in arrays.items() if name.startswith("regions.")}
-            text = {name: str(words[name]) for name in ("name", "version", "sha256")}
-            lists = {name: tuple(map(str, words[name])) for name in ("expression_names", "joint_names")}  # type: ignore[call-overload]
-            return Head(**text, **lists, **{name: arrays[name] for name in _SHAPES}, regions=regions).validate()
+            parts: dict[str, Any] = {name: arrays[name] for name in _SHAPES}
+            parts |= {name: str(words[name]) for name in ("name", "version", "sha256")}
+            parts |= {name: tuple(map(str, cast(list, words[name]))) for name in ("expression_names", "joint_names")}
+            return Head(**parts, regions=regions).validate()
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"Not a head: {error}") from error
 
@@ -251,13 +253,15 @@ class HeadModel:
             torso_rotation, torso_translation: [B, 3, 3], [B, 3] m: x -> R (x - n) + n + t, n the base of the neck.
         """
         joints = self._joints(expression)
-        turns = self.joint_rotations(expression)[:, 2:]
-        base = joints[:, 0]
-        root = rigid(torso_rotation, base + torso_translation - _apply(torso_rotation, base))
-        head = rigid(rotation, translation)
-        pivots = joints[:, 2:]
-        local = rigid(turns, pivots - _apply(turns, pivots))
-        return torch.cat([root[:, None], head[:, None], head[:, None] @ local], 1)
+        base, pivots = joints[:, 0], joints[:, 2:]
+        angles = (expression @ self.turning[:, 6:]).reshape(len(expression), -1, 3)
+        turns = matrix_from_rotvec(angles)
+        # Everything that the head carries in one go: first about its own pivot, then with the head.
+        own = rotation[:, None] @ turns
+        carried = (rotation[:, None] @ (pivots - _apply(turns, pivots))[..., None]).squeeze(-1) + translation[:, None]
+        root = base + torso_translation - _apply(torso_rotation, base)
+        rotations = torch.cat([torso_rotation[:, None], rotation[:, None], own], 1)
+        return rigid(rotations, torch.cat([root[:, None], translation[:, None], carried], 1))
 
     def chain(self, rotations: Tensor, translation: Tensor, expression: Tensor | None = None) -> Tensor:
         """Bone transforms [B, J, 4, 4] of an ordinary kinematic chain (SMPL's and FLAME's convention).

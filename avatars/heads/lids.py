@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..capture import faces as mesh
 from .head import Head
@@ -67,7 +67,7 @@ def make_blink(head: Head, side: str) -> np.ndarray:
         return np.interp(offset[:, 0], at[order, 0], np.arctan2(at[order, 1], at[order, 2]))
 
     top, bottom = edge(upper), edge(lower)
-    distance = cKDTree(_dense(points[upper])).query(head.template)[0]
+    distance = KDTree(_dense(points[upper])).query(head.template)[0]
     share = np.clip(1 - distance / _LID_HEIGHT, 0, 1)
     share = share * share * (3 - 2 * share)
     share *= rise > (top + bottom) / 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_matrix, eye
 from scipy.sparse.linalg import splu
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .surface import neighbour_mean
 
@@ -39,17 +39,18 @@ class LipSeal:
         rim[np.unique(faces[inside[faces].any(1) & ~inside[faces].all(1)])] = True
         border = rim & inside
         skin = ~inside | border
-        near = skin & (cKDTree(rest[border]).query(rest)[0] < _BAND)
+        near = skin & (KDTree(rest[border]).query(rest)[0] < _BAND)
         drop = -jaw / -jaw.min()
         upper, lower = np.flatnonzero(near & (drop < 0.25)), np.flatnonzero(near & (drop > 0.45))
-        gap, partner = cKDTree(rest[lower]).query(rest[upper])
+        found = KDTree(rest[lower]).query(rest[upper])
+        gap, partner = np.asarray(found[0]), np.asarray(found[1])
         weight = np.clip((_APART - gap) / (_APART - _TOUCH), 0, 1)
         pairs = np.flatnonzero(weight)
         self._sides = np.zeros((count, 3))
         self._sides[upper[pairs], 1], self._sides[lower[partner[pairs]], 1] = -weight[pairs], weight[pairs]
         self._difference = _difference(upper[pairs], lower[partner[pairs]], weight[pairs], count)
         pinned = np.unique(np.concatenate([upper[pairs], lower[partner[pairs]]]))
-        reach = cKDTree(rest[pinned]).query(rest)[0] < _REACH
+        reach = KDTree(rest[pinned]).query(rest)[0] < _REACH
         self._free = np.setdiff1d(np.flatnonzero(reach), pinned)
         mean = neighbour_mean(faces, count)
         self._solver = splu((eye(len(self._free)) - mean[self._free][:, self._free]).tocsc())

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.path import Path as Outline
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..capture import faces as mesh
 from .head import Head
@@ -32,13 +32,13 @@ def outline_regions(head: Head, points: np.ndarray) -> dict[str, np.ndarray]:
     for ring in (mesh.EYE_L, mesh.EYE_R):
         edge = points[list(ring)]
         edge = np.concatenate([edge, (edge + np.roll(edge, -1, 0)) / 2])
-        near = cKDTree(edge).query(head.template)[0] < _LID_MARGIN
+        near = KDTree(edge).query(head.template)[0] < _LID_MARGIN
         lids |= near | _inside(head, points, ring, 0.02)
     brows = np.zeros(len(head.template), bool)
     for ring in (mesh.BROW_L, mesh.BROW_R):
         middle = (points[list(ring[:5])] + points[list(ring[:4:-1])]) / 2
         middle = np.concatenate([middle, (middle[1:] + middle[:-1]) / 2])
-        brows |= cKDTree(middle).query(head.template)[0] < _BROW_HALF_WIDTH
+        brows |= KDTree(middle).query(head.template)[0] < _BROW_HALF_WIDTH
     nose = _inside(head, points, _NOSE, 0.035) & skin
     return {
         "lips": lips | _enclosed(head, lips),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def closest_on_mesh(
     """
     index = np.arange(len(faces)) if allowed is None else np.flatnonzero(allowed)
     corners = vertices[faces[index]]
-    near = cKDTree(corners.mean(1)).query(points, k=min(candidates, len(index)))[1].reshape(len(points), -1)
+    near = KDTree(corners.mean(1)).query(points, k=min(candidates, len(index)))[1].reshape(len(points), -1)
     weights = closest_on_triangles(points, corners[near])
     hits = np.einsum("nmkd,nmk->nmd", corners[near], weights)
     distance = np.linalg.norm(hits - points[:, None], axis=-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import csr_matrix, lil_matrix
+from scipy.sparse import csr_array, lil_matrix
 
 # Rows of a band from the gum in front, over the biting edge, to the gum behind, as weights on a guide's four rows.
 # The upper guide ends at the closed lips' line; incisors reach a little further down and stand before the lower ones.
@@ -93,7 +93,7 @@ def _next_column(column: list[int], left: list[set[int]], quads: np.ndarray) -> 
     return out
 
 
-def teeth_weights(columns: np.ndarray, total: int, *, upper: bool) -> csr_matrix:
+def teeth_weights(columns: np.ndarray, total: int, *, upper: bool) -> csr_array:
     """[ROWS * columns, total]: band vertices (row by row) from vertices."""
     out = lil_matrix((ROWS * len(columns), total))
     front, side = _BACK["upper" if upper else "lower"]

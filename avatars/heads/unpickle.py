@@ -34,7 +34,7 @@ class _Kept:
 
     state: Any = None
 
-    def __new__(cls, *_: Any) -> _Kept:
+    def __new__(cls, *_: Any) -> Any:
         return object.__new__(cls)
 
     def __setstate__(self, state: Any) -> None:

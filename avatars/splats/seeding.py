@@ -145,8 +145,8 @@ def lookalikes(head: Head, triangle: np.ndarray, rest: np.ndarray, seen: np.ndar
     if len(source) < count:
         source = np.flatnonzero(seen)
     tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
-    near = tree.query(place[~seen], k=[*range(1, count + 1)])[1]
-    return source[np.asarray(near) % len(source)]
+    near = np.asarray(tree.query(place[~seen], k=count)[1]).reshape(-1, count)
+    return source[near % len(source)]
 
 
 def _systematic(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

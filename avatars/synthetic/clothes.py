@@ -111,7 +111,9 @@ def _clip(mix: csr_matrix, faces: np.ndarray, level: np.ndarray) -> tuple[csr_ma
         """The vertex on the edge from a (inside) to b (outside)."""
         if (a, b) not in cuts:
             share = level[a] / (level[a] - level[b])
-            rows.extend([len(cuts)] * 2), columns.extend([a, b]), values.extend([1 - share, share])
+            rows.extend([len(cuts)] * 2)
+            columns.extend([a, b])
+            values.extend([1 - share, share])
             cuts[a, b] = len(level) + len(cuts)
         return cuts[a, b]
 
