@@ -34,7 +34,7 @@ class Bars(Listener):
         self.console = console or Console(stderr=True)
         self._bars: Progress | None = None
         self._task: TaskID | None = None
-        self._name, self._started, self._said = "", 0.0, 0.0
+        self._name, self._started, self._said, self._share = "", 0.0, 0.0, 0.0
 
     def __enter__(self) -> Bars:
         if self.console.is_terminal:
@@ -67,7 +67,7 @@ class Bars(Listener):
         self._end()
         INTERRUPTS.patient = name == "train"
         self._name, self._started = name, time.monotonic()
-        self._said = self._started
+        self._said, self._share = self._started, 0.0
         if self._bars is not None:
             self._task = self._bars.add_task(name, total=1.0, news=_plain(detail))
         else:
@@ -98,6 +98,9 @@ class Bars(Listener):
 
     def _show(self, share: float, news: str) -> None:
         if self._bars is not None and self._task is not None:
+            if share < self._share - 0.2:  # the next of several steps: time left is counted afresh
+                self._bars.reset(self._task, total=1.0, news=_plain(news))
+            self._share = share
             self._bars.update(self._task, completed=share, news=_plain(news))
             return
         now = time.monotonic()
