@@ -6,6 +6,7 @@ import base64
 import functools
 import http.server
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,15 @@ _FLAGS = (
     "--hide-scrollbars", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 )  # fmt: skip
+
+
+def node_module(name: str) -> Path | None:
+    """Folder of an npm package that is installed in $AVATARS_NODE_MODULES or globally."""
+    folders = [Path(p) for p in os.environ.get("AVATARS_NODE_MODULES", "").split(os.pathsep) if p]
+    if shutil.which("npm"):
+        done = subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, check=False)
+        folders.append(Path(done.stdout.strip()))
+    return next((p / name for p in folders if (p / name).is_dir()), None)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

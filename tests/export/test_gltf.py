@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,6 +18,8 @@ from avatars.export.glb import array, unpack
 from avatars.export.posed import Rest, neutral_pose, posed
 from avatars.heads.arkit import NAMES
 from avatars.splats.model import Pose
+
+from .browser import node_module
 
 VALIDATE = """
 const v = require(process.argv[1]), fs = require("fs");
@@ -36,15 +37,11 @@ def path(avatar, tmp_path_factory) -> Path:
 
 
 def validator() -> str:
-    """Path of the npm package, where it is installed: $AVATARS_NODE_MODULES or the global folder."""
-    folders = [Path(p) for p in os.environ.get("AVATARS_NODE_MODULES", "").split(os.pathsep) if p]
-    if shutil.which("npm"):
-        done = subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, check=False)
-        folders.append(Path(done.stdout.strip()))
-    found = [p / "gltf-validator" for p in folders if (p / "gltf-validator").is_dir()]
-    if not found or not shutil.which("node"):
+    """Path of the npm package."""
+    found = node_module("gltf-validator")
+    if found is None or not shutil.which("node"):
         pytest.skip("needs node and `npm install -g gltf-validator` (or AVATARS_NODE_MODULES naming its node_modules)")
-    return str(found[0])
+    return str(found)
 
 
 def test_validator_finds_nothing_but_the_extension_it_does_not_know(path):

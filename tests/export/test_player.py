@@ -15,7 +15,7 @@ from avatars.export.posed import Rest, neutral_pose, pose_of_arkit, posed
 from avatars.heads.arkit import INDEX
 from avatars.splats.model import Pose, camera_tensors
 
-from .browser import CHROMIUM, DRIVER, MISSING, Browser, served
+from .browser import CHROMIUM, DRIVER, MISSING, Browser, node_module, served
 from .test_bundle import HOSTILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)]
@@ -256,3 +256,38 @@ def test_page_without_webgl_says_so(folder, browser):
         "await avatar.ready.catch(() => 0); return avatar.shadowRoot.querySelector('.message').textContent;"
     )
     assert "WebGL 2" in found
+
+
+def test_headset_shows_both_eyes(folder, browser):
+    """An emulated headset (npm `iwer`): the session starts, each eye has its place and its viewport, and it ends."""
+    emulator = node_module("iwer")
+    if emulator is None:
+        pytest.skip("needs `npm install -g iwer` (or AVATARS_NODE_MODULES naming its node_modules)")
+    shutil.copy(emulator / "build" / "iwer.min.js", folder / "page" / "iwer.js")
+    start = "new IWER.XRDevice(IWER.metaQuest3, {stereoEnabled: true}).installRuntime({forceInstall: true});"
+    (folder / "page" / "headset.js").write_text(start)
+    scripts = "".join(f'<script src="{name}.js" defer></script>' for name in ("iwer", "headset"))
+    text = (folder / "page" / "index.html").read_text().replace("<script ", scripts + "<script ", 1)
+    (folder / "page" / "headset.html").write_text(text)
+    browser.open(browser.address + "/page/headset.html")
+    eyes, ended = browser.run(
+        """
+        await avatar.ready; avatar.paused = true;
+        const views = [], splats = avatar.splats, render = splats.render.bind(splats);
+        splats.render = (view, color, into, x, y) => {
+          render(view, color, into, x, y);
+          views.push([x, view.width, view.matrix[12], view.matrix[14]]);
+        };
+        for (let i = 0; i < 50 && avatar.bar.vr.hidden; i++) await new Promise((r) => setTimeout(r, 100));
+        avatar.bar.vr.click();
+        for (let i = 0; i < 100 && views.length < 4; i++) await new Promise((r) => setTimeout(r, 100));
+        await avatar.session.end();
+        await new Promise((r) => setTimeout(r, 200));
+        return [views.slice(0, 2), avatar.session === null];
+        """
+    )
+    (left_x, left_width, left_eye, left_depth), (right_x, _, right_eye, _) = eyes
+    assert (left_x, right_x) == (0, left_width)
+    assert left_eye - right_eye == pytest.approx(0.063, abs=1e-3)
+    assert left_depth == pytest.approx(0.75, abs=1e-3)
+    assert ended
