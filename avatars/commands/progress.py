@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    Progress,
     TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Display
 
 from ..training.build import Listener
+from ..training.loop import Progress
 from .interrupts import INTERRUPTS
 
 _EVERY = 10.0
@@ -32,13 +32,13 @@ class Bars(Listener):
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self._bars: Progress | None = None
+        self._bars: Display | None = None
         self._task: TaskID | None = None
         self._name, self._started, self._said, self._share = "", 0.0, 0.0, 0.0
 
     def __enter__(self) -> Bars:
         if self.console.is_terminal:
-            self._bars = Progress(
+            self._bars = Display(
                 TextColumn("{task.description:<9}"),
                 BarColumn(bar_width=None),
                 TaskProgressColumn(),
@@ -81,12 +81,11 @@ class Bars(Listener):
         """The same for stages that report in that order."""
         self._show(share, news)
 
-    def training(self, progress: Any) -> None:
+    def training(self, progress: Progress) -> None:
         """Training moved on; stops here if that was asked for."""
-        psnr = getattr(progress, "psnr", None)  # measured now and then
         words = [f"{progress.rate:.0f} it/s", f"loss {progress.loss:.4f}"]
-        if psnr is not None:
-            words.append(f"held-out PSNR {psnr:.1f}")
+        if progress.psnr is not None:
+            words.append(f"held-out PSNR {progress.psnr:.1f}")
         if self._bars is None:
             words.append(f"{_clock((progress.iterations - progress.iteration) / max(progress.rate, 1e-6))} left")
         self._show(progress.iteration / progress.iterations, ", ".join(words))
@@ -112,7 +111,7 @@ class Bars(Listener):
         if not self._name:
             return
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=1.0, news="")
+            self._bars.update(self._task, completed=1.0)
         else:
             self._line(f"{self._name} done in {_clock(time.monotonic() - self._started)}")
         self._name = ""
