@@ -19,7 +19,8 @@ from ..geometry import matrix_from_quaternion
 from ..raster import ops, reference
 from ..splats.avatar import Avatar
 from ..splats.model import Pose, camera_tensors
-from .posed import PosedSplats, canonical_camera
+from .displayable import displayable
+from .posed import PosedSplats, canonical_camera, posed
 
 GRAY = 0.5
 LIMIT = 0.5
@@ -93,29 +94,36 @@ def masked_psnr(image: Tensor, target: Tensor, mask: Tensor) -> float:
     return float(min(-10 * np.log10(max(error, 1e-12)), _CEILING))
 
 
-def measure_static(avatar: Avatar, read: Callable[[Pose], tuple[PosedSplats, int]], rows: np.ndarray) -> Fidelity:
+def measure_static(
+    avatar: Avatar, again: Callable[[PosedSplats], tuple[PosedSplats, int]], rows: np.ndarray
+) -> Fidelity:
     """Figures of a static form.
 
     Args:
-        read: writes one pose, reads it back, and says how many bytes the file has.
+        again: writes splats, reads them back, and says how many bytes the file has.
         rows: of the track.
     """
     camera = canonical_camera(avatar)
-    figures, sizes, why = [], [], ""
+    figures, sizes = [], []
     for row in rows:
         pose = Pose.of_track(avatar.track, [int(row)])
         target, mask = native(avatar, pose)
-        splats, size = read(pose)
-        image, plain = draw(splats, camera), draw(splats, camera, compensated=False)
-        figures.append(
-            (masked_psnr(image, target, mask), float(ops.ssim(image, target)), masked_psnr(plain, target, mask))
-        )
+        shown = displayable(posed(avatar, pose), camera)
+        splats, size = again(shown)
+        image, plain, before = draw(splats, camera), draw(splats, camera, compensated=False), draw(shown, camera)
+        psnr = [masked_psnr(picture, target, mask) for picture in (image, plain, before)]
+        figures.append((*psnr, float(ops.ssim(image, target))))
         sizes.append(size)
-    psnr, ssim, flat = np.mean(figures, 0)
-    loss = loss_against_footage(avatar, float(psnr))
+    psnr, flat, shown_psnr, ssim = (float(x) for x in np.mean(figures, 0))
+    loss = loss_against_footage(avatar, psnr)
+    why = ""
     if loss > LIMIT:
-        why = f"loses {loss:.1f} dB against the footage: coarse steps of scale, colour and opacity in this format"
-    return Fidelity(float(psnr), float(ssim), int(np.mean(sizes)), float(flat), why)
+        clipped = loss_against_footage(avatar, shown_psnr) > loss / 2
+        cause = (
+            "splats darker than black or brighter than white, which viewers clip" if clipped else "the format's steps"
+        )
+        why = f"loses {loss:.1f} dB against the footage: {cause}"
+    return Fidelity(psnr, ssim, int(np.mean(sizes)), flat, why)
 
 
 def loss_against_footage(avatar: Avatar, psnr: float) -> float:

@@ -86,10 +86,10 @@ def measure(avatar: Avatar, name: str, rows: np.ndarray) -> Fidelity | None:
     if read is None:
         return None
 
-    def again(pose: Pose) -> tuple[PosedSplats, int]:
+    def again(splats: PosedSplats) -> tuple[PosedSplats, int]:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory, f"a{form.ending}")
-            save_static(avatar, pose, path, form.save)
+            form.save(splats, path)
             return read(path), path.stat().st_size
 
     return fidelity.measure_static(avatar, again, rows)
