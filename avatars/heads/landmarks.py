@@ -36,10 +36,41 @@ _IS_IRIS = np.isin(np.arange(LANDMARKS), mesh.IRIS_L + mesh.IRIS_R)
 
 @dataclass(frozen=True)
 class _Sight:
-    """One shot's landmarks on the template [478, 3] (NaN where missed; see `_stages`) and in px [478, 2]."""
+    """One shot's landmarks on the ground [478, 3] (NaN where missed) and in px [478, 2]."""
 
     points: np.ndarray
     pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """The template that landmarks of all shots are gathered on.
+
+    Closed lips touch, so that a place on one is as near to the other: lips are gathered on an open mouth.
+    """
+
+    faces: np.ndarray
+    stages: tuple[np.ndarray, ...]
+    """[V, 3] m each: the template at rest, and with its mouth open."""
+    surfaces: list[tuple[np.ndarray, np.ndarray, int]]
+    """(landmarks, [F] bool triangles they may lie on, stage they are gathered on)."""
+
+    @staticmethod
+    def of(head: Head, *, lips_apart: bool) -> _Ground:
+        """Either lip, irises on the eyeballs, everything else on the skin."""
+        rest, ajar = head.template.astype(float), express(head, _open_mouth(head))
+        fall = (rest - ajar)[:, 1]
+        low = (fall > _LOWER_DROP * fall.max())[head.faces].all(1)
+        skin, ball = ~inner(head)[head.faces].all(1), head.faces_of("eyeball_l", "eyeball_r")
+        corners = [mesh.LIPS_OUTER[0], mesh.LIPS_OUTER[10], mesh.LIPS_INNER[0], mesh.LIPS_INNER[10]]
+        surfaces = [
+            (np.flatnonzero(~_IS_LIP & ~_IS_IRIS), skin, 0),
+            (np.flatnonzero(_IS_IRIS), ball, 0),
+            (np.array(corners), skin, int(lips_apart)),
+            (np.array(_LOWER_LIP), skin & low, int(lips_apart)),
+            (np.array(_UPPER_LIP), skin & ~low, int(lips_apart)),
+        ]
+        return _Ground(head.faces, (rest, ajar), surfaces)
 
 
 def embed_landmarks(head: Head, progress: Callable[[float], None] | None = None) -> Head:
@@ -54,15 +85,17 @@ def embed_landmarks(head: Head, progress: Callable[[float], None] | None = None)
     """
     say = progress or (lambda share: None)
     with mesh.FaceMesh(static=True) as detector:
-        first = _see(head, [Shot({}, *turn) for turn in _TURNS[:3]], detector)
+        shots = [Shot({}, *turn) for turn in _TURNS[:3]]
+        first = _see(head, shots, detector, _Ground.of(head, lips_apart=False))
         say(0.15)
         painted = replace(head, regions={**head.regions, **outline_regions(head, _merge(first))})
+        ground = _Ground.of(head, lips_apart=True)
         calm, open_mouth = [], []
         for i, person in enumerate(_people(painted)):
             shots = [Shot({}, *turn, _LIGHTS[(i + j) % 3]) for j, turn in enumerate(_TURNS)]
-            calm += _see(person, shots, detector, painted)
+            calm += _see(person, shots, detector, ground)
             wide = [replace(shot, expression=_open_mouth(head)) for shot in shots[:3]]
-            open_mouth += _see(person, wide, detector, painted)
+            open_mouth += _see(person, wide, detector, ground)
             say(0.15 + 0.8 * (i + 1) / (_PEOPLE + 1))
     if not calm or not open_mouth:
         raise AssetError("The face detector finds no face on this head", where=head.name)
@@ -71,7 +104,7 @@ def embed_landmarks(head: Head, progress: Callable[[float], None] | None = None)
     points[_IS_LIP] = _CLOSED_SHARE * points[_IS_LIP] + (1 - _CLOSED_SHARE) * opened[_IS_LIP]
     mirror = mirror_landmarks(open_mouth[0].pixels)
     points = _place_irises(painted, calm[0].pixels, points)
-    return _cast_down(painted, _symmetrize(painted, points, mirror))
+    return _cast_down(painted, ground, _symmetrize(painted, points, mirror))
 
 
 def mirror_landmarks(pixels: np.ndarray) -> np.ndarray:
@@ -98,34 +131,32 @@ def _people(head: Head) -> list[Head]:
     return [head, *(head.shape(draw) for draw in draws)]
 
 
-def _see(person: Head, shots: list[Shot], detector: mesh.FaceMesh, template: Head | None = None) -> list[_Sight]:
-    """What the detector finds on this person, as points of the template; shots without a face are left out."""
-    template = template or person
+def _see(person: Head, shots: list[Shot], detector: mesh.FaceMesh, ground: _Ground) -> list[_Sight]:
+    """What the detector finds on this person, as points of the ground; shots without a face are left out."""
     color, found = paint(person), []
     for shot in shots:
         picture = photograph(person, color, shot)
         detected = detector.detect(picture.image)
         if len(detected) == 1:
             pixels = detected[0, :, :2].astype(float)
-            found.append(_Sight(_cast_back(template, picture, pixels), pixels))
+            found.append(_Sight(_cast_back(ground, picture, pixels), pixels))
     return found
 
 
-def _cast_back(template: Head, picture: Portrait, pixels: np.ndarray) -> np.ndarray:
-    """Template points [478, 3] under image points [478, 2], each on the kind of surface it belongs to."""
-    rest, ajar = _stages(template)
+def _cast_back(ground: _Ground, picture: Portrait, pixels: np.ndarray) -> np.ndarray:
+    """Points of the ground [478, 3] under image points [478, 2], each on the kind of surface it belongs to."""
     out = np.full((len(pixels), 3), np.nan)
-    for members, allowed in _surfaces(template):
+    for members, allowed, stage in ground.surfaces:
         for i in members:
             hit = _nearest_pixel(picture, allowed, pixels[i])
             if hit is None:
                 continue
             face, at = hit
-            corners = template.faces[face]
+            corners = ground.faces[face]
             weights = _ray_barycentric(picture.points[corners], at)
             depth = float(picture.points[corners, 2] @ weights)
             if np.linalg.norm(at - pixels[i]) * depth / (FOCAL * SIZE) <= _MAX_SNAP:
-                out[i] = weights @ (ajar if _IS_LIP[i] else rest)[corners]
+                out[i] = weights @ ground.stages[stage][corners]
     return out
 
 
@@ -143,26 +174,6 @@ def _nearest_pixel(picture: Portrait, allowed: np.ndarray, at: np.ndarray) -> tu
     best = ((rows + top - y) ** 2 + (columns + left - x) ** 2).argmin()
     place = np.array([columns[best] + left + 0.5, rows[best] + top + 0.5]) / 2
     return int(window[rows[best], columns[best]]), place
-
-
-def _stages(head: Head) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] at rest, and with an open mouth: lips are placed on the latter, where they do not touch."""
-    return head.template.astype(float), express(head, _open_mouth(head))
-
-
-def _surfaces(head: Head) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(landmarks, [F] bool triangles they may lie on): either lip, eyeballs for irises, skin for all others."""
-    rest, ajar = _stages(head)
-    fall = (rest - ajar)[:, 1]
-    low = (fall > _LOWER_DROP * fall.max())[head.faces].all(1)
-    skin, ball = ~inner(head)[head.faces].all(1), head.faces_of("eyeball_l", "eyeball_r")
-    everywhere = np.setdiff1d(np.arange(LANDMARKS), _LOWER_LIP + _UPPER_LIP + np.flatnonzero(_IS_IRIS).tolist())
-    return [
-        (everywhere, skin),
-        (np.array(_LOWER_LIP), skin & low),
-        (np.array(_UPPER_LIP), skin & ~low),
-        (np.flatnonzero(_IS_IRIS), ball),
-    ]
 
 
 def _ray_barycentric(corners: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -212,13 +223,11 @@ def _symmetrize(head: Head, points: np.ndarray, mirror: np.ndarray) -> np.ndarra
     return np.where(np.isnan(both), np.where(np.isnan(points), twin, points), both)
 
 
-def _cast_down(head: Head, points: np.ndarray) -> Head:
-    """Closest surface points, irises on the eyeballs and everything else on the skin."""
+def _cast_down(head: Head, ground: _Ground, points: np.ndarray) -> Head:
+    """Closest surface points, each on its kind of surface."""
     face, weights = np.full(len(points), -1, np.int32), np.zeros((len(points), 3), np.float32)
-    rest, ajar = _stages(head)
-    for members, allowed in _surfaces(head):
-        for rows, vertices in ((members[_IS_LIP[members]], ajar), (members[~_IS_LIP[members]], rest)):
-            rows = rows[np.isfinite(points[rows, 0])]
-            if len(rows):
-                face[rows], weights[rows], _ = closest_on_mesh(points[rows], vertices, head.faces, allowed)
+    for members, allowed, stage in ground.surfaces:
+        rows = members[np.isfinite(points[members, 0])]
+        if len(rows):
+            face[rows], weights[rows], _ = closest_on_mesh(points[rows], ground.stages[stage], head.faces, allowed)
     return replace(head, landmark_faces=face, landmark_barycentric=weights)
