@@ -49,9 +49,8 @@ class Evaluate:
         from ..training.build import Run
         from ..training.figures import all_figures, remeasure
         from ..training.report import page
-        from .heads import find_head
         from .progress import Bars
-        from .stages import clip_of, track_of
+        from .stages import clip_of, head_of, history_of, track_of
 
         for target in (self.json, self.html):
             if target is not None:
@@ -61,13 +60,14 @@ class Evaluate:
         clip, landmark = clip_of(run), track_of(run)
         with Bars() as bars:
             bars.stage("evaluate", str(self.avatar))
-            head = find_head(landmark.head.get("name", "default"), bars.progress)
+            head = head_of(landmark, bars)
             result, track = remeasure(avatar, clip, landmark, head, bars.progress)
             bars.progress(0.9, "figures")
             figures = all_figures(avatar, clip, landmark, head, result)
             if self.html is not None:
                 bars.stage("report", str(self.html))
-                words = page(avatar, clip, track, result, history=[], timings=avatar.manifest.get("seconds", {}))
+                past, spent = history_of(run, avatar), avatar.manifest.get("seconds", {})
+                words = page(avatar, clip, track, result, history=past, timings=spent)
                 files.write_bytes(self.html, words.encode())
         if self.json is not None:
             files.write_json(self.json, figures)

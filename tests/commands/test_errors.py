@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from avatars.tracking.track import load_track, save_track
 from tests.commands.conftest import run
 
 
@@ -200,6 +201,15 @@ def test_wrong_arguments(
     places = {"A": str(trained), "R": str(trained.with_suffix(".run"))}
     assert words in refused(capsys, *(places.get(a, a) for a in arguments))
     assert contents(tmp_path) == {}
+
+
+def test_a_head_that_has_changed_since(capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path) -> None:
+    run_directory = tmp_path / "old.run"
+    shutil.copytree(trained.with_suffix(".run"), run_directory)
+    track = load_track(run_directory / "track.safetensors")
+    track.head["sha256"] = "2" * 64
+    save_track(track, run_directory / "track.safetensors")
+    assert "another version of the head" in refused(capsys, "evaluate", trained, "--run", run_directory)
 
 
 def test_an_avatar_of_another_video(capsys: pytest.CaptureFixture[str], tmp_path: Path, trained: Path) -> None:

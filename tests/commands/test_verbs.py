@@ -48,7 +48,9 @@ def test_evaluate_measures_anew(trained: Path, tmp_path: Path, capsys: pytest.Ca
     assert figures["train_seconds"] > 0
     assert 0 < figures["landmark_rmse_px"] < 5
     assert "PSNR, poses from landmarks" in capsys.readouterr().out
-    assert (tmp_path / "e.html").read_text().startswith("<!doctype html>")
+    page = (tmp_path / "e.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert 'aria-label="loss"' in page
 
 
 def test_evaluate_does_not_believe_the_manifest(trained: Path, tmp_path: Path) -> None:
