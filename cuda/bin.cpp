@@ -6,11 +6,6 @@
 namespace gs {
 namespace {
 
-GS_INLINE int floor_int(float x) {
-  const int i = (int)x;
-  return i - (x < (float)i);
-}
-
 // Stable radix sort of (key, value), 11 bits a pass, only over the bits in use.
 void radix_sort(Scratch& s, size_t n, uint32_t largest) {
   uint32_t *k = s.keys.data(), *v = s.order.data(), *k2 = s.keys2.reserve(n), *v2 = s.order2.reserve(n);
@@ -52,8 +47,7 @@ GS_INLINE float least_exponent(const Payload& s, float x0, float y0, float x1, f
 
 template <class Visit> GS_INLINE void visit_tiles(const View& v, const Payload& s, Visit&& visit) {
   const float t = kTile;
-  const int x0 = std::max(0, floor_int((s.mx - s.ex) / t)), x1 = std::min(v.tiles_x - 1, floor_int((s.mx + s.ex) / t));
-  const int y0 = std::max(0, floor_int((s.my - s.ey) / t)), y1 = std::min(v.tiles_y - 1, floor_int((s.my + s.ey) / t));
+  const int x0 = s.columns & 0xffff, x1 = s.columns >> 16, y0 = s.rows & 0xffff, y1 = s.rows >> 16;
   const bool many = x1 > x0 && y1 > y0;  // in a single row or column of tiles the box test is as good
   for (int y = y0; y <= y1; y++)
     for (int x = x0; x <= x1; x++) {
@@ -78,58 +72,77 @@ uint32_t sort_by_depth(View& view, Scratch& s) {
   return n;
 }
 
-}  // namespace
-
-void bin_splats(View& view, Scratch& s, int threads) {
-  const uint32_t n = view.visible = sort_by_depth(view, s);
-  const size_t tiles = (size_t)view.tiles_x * view.tiles_y;
-  // Slabs of the depth order, one histogram each: the lists do not depend on the number of slabs.
-  const int slabs = n < 1024 ? 1 : threads;
-  uint32_t* histogram = s.histogram.reserve(slabs * tiles);
-  uint32_t* first_row = view.first_row.reserve((size_t)view.count + 1);
+// Tiles of each splat, one after the other in the splats' order, at first_row.
+const uint32_t* list_tiles(View& view, Scratch& s, int threads) {
+  const uint32_t count = view.count;
+  const int slabs = count < 1024 ? 1 : threads;
+  const auto slab = [&](int p) { return (uint32_t)((uint64_t)count * p / slabs); };
   if ((int)s.tiles.size() < slabs) s.tiles.resize(slabs);
-  std::fill(first_row, first_row + view.count + 1, 0u);
+  uint32_t* first_row = view.first_row.reserve((size_t)count + 1);
   std::vector<char> failed(slabs, 0);
-  const auto slab = [&](int p) { return (uint32_t)((uint64_t)n * p / slabs); };
   parallel(threads, slabs, [&](int p, int) {
-    uint32_t* h = histogram + p * tiles;
-    std::fill(h, h + tiles, 0u);
     std::vector<uint32_t>& list = s.tiles[p];
     list.clear();
     try {
-      for (uint32_t i = slab(p); i < slab(p + 1); i++) {
-        const uint32_t g = s.order[i];
-        const size_t before = list.size();
-        visit_tiles(view, view.splats[g], [&](uint32_t tile) { h[tile]++; list.push_back(tile); });
-        first_row[g + 1] = (uint32_t)(list.size() - before);
+      for (uint32_t g = slab(p); g < slab(p + 1); g++) {
+        first_row[g] = (uint32_t)list.size();
+        if (view.depth[g] != kInvisible) visit_tiles(view, view.splats[g], [&](uint32_t tile) { list.push_back(tile); });
       }
     } catch (const std::bad_alloc&) {
       failed[p] = 1;
     }
   });
   for (char f : failed) if (f) throw std::bad_alloc();
-  uint32_t* start = view.tile_start.reserve(tiles + 1);
   size_t total = 0;
+  for (int p = 0; p < slabs; p++) total += s.tiles[p].size();
+  if (total >= kInvisible) throw std::bad_alloc();
+  view.instances = total;
+  uint32_t* all = s.tile_list.reserve(total + 1);
+  size_t at = 0;
+  for (int p = 0; p < slabs; p++) {
+    std::copy(s.tiles[p].begin(), s.tiles[p].end(), all + at);
+    for (uint32_t g = slab(p); at && g < slab(p + 1); g++) first_row[g] += (uint32_t)at;
+    at += s.tiles[p].size();
+  }
+  first_row[count] = (uint32_t)total;
+  return all;
+}
+
+}  // namespace
+
+void bin_splats(View& view, Scratch& s, int threads) {
+  const uint32_t* tile_of = list_tiles(view, s, threads);
+  const uint32_t n = view.visible = sort_by_depth(view, s);
+  const size_t tiles = (size_t)view.tiles_x * view.tiles_y;
+  const uint32_t *order = s.order.data(), *first_row = view.first_row.data();
+  // Slabs of the depth order, one histogram each: the lists do not depend on the number of slabs.
+  const int slabs = n < 1024 ? 1 : threads;
+  uint32_t* histogram = s.histogram.reserve(slabs * tiles);
+  const auto slab = [&](int p) { return (uint32_t)((uint64_t)n * p / slabs); };
+  parallel(threads, slabs, [&](int p, int) {
+    uint32_t* h = histogram + p * tiles;
+    std::fill(h, h + tiles, 0u);
+    for (uint32_t i = slab(p); i < slab(p + 1); i++)
+      for (uint32_t r = first_row[order[i]]; r < first_row[order[i] + 1]; r++) h[tile_of[r]]++;
+  });
+  uint32_t* start = view.tile_start.reserve(tiles + 1);
+  uint32_t total = 0;
   for (size_t t = 0; t < tiles; t++) {
-    start[t] = (uint32_t)total;
+    start[t] = total;
     for (int p = 0; p < slabs; p++) {
       const uint32_t c = histogram[p * tiles + t];
-      histogram[p * tiles + t] = (uint32_t)total;
+      histogram[p * tiles + t] = total;
       total += c;
     }
   }
-  if (total >= kInvisible) throw std::bad_alloc();
-  start[tiles] = (uint32_t)total;
-  view.instances = total;
-  for (uint32_t i = 0; i < view.count; i++) first_row[i + 1] += first_row[i];
-  uint32_t *instance = view.instance.reserve(total + 1), *row = view.row.reserve(total + 1);
+  start[tiles] = total;
+  uint32_t *instance = view.instance.reserve((size_t)total + 1), *row = view.row.reserve((size_t)total + 1);
   parallel(threads, slabs, [&](int p, int) {
     uint32_t* h = histogram + p * tiles;
-    const uint32_t* tile = s.tiles[p].data();
     for (uint32_t i = slab(p); i < slab(p + 1); i++) {
-      const uint32_t g = s.order[i];
+      const uint32_t g = order[i];
       for (uint32_t r = first_row[g]; r < first_row[g + 1]; r++) {
-        const uint32_t at = h[*tile++]++;
+        const uint32_t at = h[tile_of[r]]++;
         instance[at] = g;
         row[at] = r;
       }

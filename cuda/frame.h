@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "simd.h"
+#include "pixels.h"
 #include "gs_project.h"
 #include "pool.h"
 
@@ -12,14 +12,17 @@ namespace gs {
 
 // A projected splat as the blending loops read it: one cache line.
 struct Payload {
-  float mx, my, ha, k;  // alpha = opacity * 2^(ha (dx + k dy)^2 + hd dy^2); ha, hd <= 0
+  float mx, my, ha, k;     // alpha = opacity * 2^(ha (dx + k dy)^2 + hd dy^2); ha, hd < 0
   float hd, opacity, r, g;
-  float b, z, ex, ey;   // half extents in px where alpha falls under kAlphaMin; ex < 0: invisible
-  float cut, a, d, pad; // -exponent at which alpha falls under kAlphaMin; ha, hd in natural units
+  float b, z, cut, width;  // alpha falls under kAlphaMin where the exponent is under -cut; width = -1 / ha
+  int32_t columns, rows;   // of tiles within reach: the first, and 2^16 times the last
+  int32_t pad[2];
 };
+static_assert(sizeof(Payload) == 64);
 
-// Gradient of one splat in one tile.
-struct Row { float mx, my, a, k, d, opacity, r, g, b, z, pad0, pad1; };
+// What one splat adds up over its pixels in one tile, with u = dx + k dy and v = alpha dL/dalpha: sums of v u, v dy,
+// v u^2, v u dy, v dy^2, v, and of weight times the picture's gradient.
+struct Row { float u, y, uu, uy, yy, v, r, g, b, z, pad[2]; };
 
 struct View {
   int width = 0, height = 0, tiles_x = 0, tiles_y = 0;
@@ -32,12 +35,13 @@ struct View {
   Buffer<uint32_t> tile_start;   // [tiles + 1]
   Buffer<uint32_t> instance, row;// [instances] splat and its gradient row, by tile, front to back
   Buffer<uint32_t> blended;      // [tiles] how many of the list were looked at
+  Buffer<Blocks> touched;        // [instances] blocks of the tile that were blended
 };
 constexpr uint32_t kInvisible = 0xffffffffu;
 
 // Scratch that lives only within one call.
 struct Scratch {
-  Buffer<uint32_t> keys, keys2, order, order2, histogram;
+  Buffer<uint32_t> keys, keys2, order, order2, histogram, tile_list;
   std::vector<std::vector<uint32_t>> tiles;
   std::vector<std::unique_ptr<Buffer<Row>>> view_rows;  // one per view of the batch
   Buffer<float> corner_rows, splat_rows, partial;

@@ -12,6 +12,22 @@
 namespace gs {
 namespace {
 
+// A call consists of several short jobs: who waits for the next one looks out for some 30 us before it goes to sleep,
+// because waking up costs as much.
+constexpr int kGlances = 1000;
+
+template <class Ready> bool glance(const Ready& ready) {
+  for (int i = 0; i < kGlances; i++) {
+    if (ready()) return true;
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+  return false;
+}
+
 struct Job {
   void (*body)(void*, int, int);
   void* context;
@@ -25,6 +41,7 @@ class Pool {
 
   void run(int threads, const Job& job) {
     const int helpers = threads - 1;
+    bool asleep;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       while ((int)workers_.size() < helpers) {
@@ -38,13 +55,19 @@ class Pool {
       helpers_ = helpers;
       open_ = true;
       generation_++;
+      asleep = asleep_ > 0;
     }
-    wake_.notify_all();
+    if (asleep) wake_.notify_all();
     drain(job, 0);
     // A helper that a busy machine has not let wake up yet is not waited for: it finds the job closed.
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      open_ = false;
+    }
+    const auto done = [this] { return active_ == 0; };
+    if (glance(done)) return;
     std::unique_lock<std::mutex> lock(mutex_);
-    open_ = false;
-    done_.wait(lock, [this] { return active_ == 0; });
+    done_.wait(lock, done);
   }
 
  private:
@@ -53,9 +76,13 @@ class Pool {
   }
 
   void work(int worker, uint64_t seen) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    const auto called = [&] { return generation_ != seen; };
     for (;;) {
-      wake_.wait(lock, [&] { return generation_ != seen; });
+      const bool soon = glance(called);
+      std::unique_lock<std::mutex> lock(mutex_);
+      asleep_++;
+      if (!soon) wake_.wait(lock, called);
+      asleep_--;
       seen = generation_;
       if (!open_ || worker > helpers_) continue;
       active_++;
@@ -63,7 +90,7 @@ class Pool {
       lock.unlock();
       drain(job, worker);
       lock.lock();
-      if (--active_ == 0) done_.notify_one();
+      if (--active_ == 0) done_.notify_one();  // under the lock: the caller cannot miss it between its look and its sleep
     }
   }
 
@@ -72,9 +99,10 @@ class Pool {
   std::vector<std::thread> workers_;
   std::atomic<int> next_{0};
   Job job_{};
-  int helpers_ = 0, active_ = 0;
+  int helpers_ = 0, asleep_ = 0;
   bool open_ = false;
-  uint64_t generation_ = 0;
+  std::atomic<int> active_{0};
+  std::atomic<uint64_t> generation_{0};
 };
 
 // Never destroyed: sleeping workers may outlive static destructors. A forked child has no workers and makes a new pool.

@@ -17,6 +17,8 @@ struct GaussianGrad { V3<VF> mean; M3<VF> shape; VF opacity; V3<VF> color; VI se
 
 // Rows of C floats to vectors and back; lanes past n repeat the last row and are not stored. Reads only the rows.
 template <int C> GS_INLINE void load_columns(const float* from, int stride, int n, VF* out) {
+  if (n == kLanes && stride == C && C == 1) return (void)(out[0] = load(from));
+  if (n == kLanes && stride == C && C == 3) return load_triples(from, out);
   const float* row[kLanes];
   for (int l = 0; l < kLanes; l++) row[l] = from + (size_t)(l < n ? l : n - 1) * stride;
   int c = 0;
@@ -32,6 +34,15 @@ template <int C> GS_INLINE void load_columns(const float* from, int stride, int 
   }
 }
 template <int C> GS_INLINE void store_columns(float* to, int stride, int n, const VF* v) {
+  if (n == kLanes && stride == C && C == 1) return store(to, v[0]);
+  if (n == kLanes && stride == C && C == 3) return store_triples(to, v);
+  if constexpr (C >= 4) {
+    if (n == kLanes) {
+      for (int c = 0; c + 4 <= C; c += 4) store_block(to + c, stride, v + c);
+      if (C % 4) store_block(to + C - 4, stride, v + C - 4);
+      return;
+    }
+  }
   alignas(32) float columns[C][kLanes];
   for (int c = 0; c < C; c++) gs::store(columns[c], v[c]);
   for (int l = 0; l < n; l++)
@@ -53,15 +64,18 @@ inline int project_lanes(View& v, const Gaussians& s, int i, int n) {
                      (f.my + ey > 0.5f) & (f.my - ey < v.height - 0.5f);
   const VI pruned = ~sane & ~beyond;
   const VF half = broadcast(-0.5f * kLog2e), ha = half * f.a, hd = half * f.d;
+  const float px = 1.0f / kTile;  // pixels' centres lie at half-integers
+  const VI x0 = truncate(vmax(f.mx - ex + 0.5f, VF{}) * px), y0 = truncate(vmax(f.my - ey + 0.5f, VF{}) * px);
+  const VI x1 = truncate(vmin(f.mx + ex - 0.5f, broadcast(v.width - 1.0f)) * px);
+  const VI y1 = truncate(vmin(f.my + ey - 0.5f, broadcast(v.height - 1.0f)) * px);
+  const VF payload[16] = {f.mx, f.my, ha, f.k, hd, opacity, s.color.x, s.color.y, s.color.z, f.depth, cut, -1.0f / ha,
+                          (VF)(x0 | x1 << 16), (VF)(y0 | y1 << 16), VF{}, VF{}};
+  for (int c = 0; c < 16; c += 4) store_block(&v.splats[i].mx + c, 16, payload + c);  // there is room for whole vectors
+  const VI keys = ((VI)f.depth & visible) | ~visible;
+  std::memcpy(&v.depth[i], &keys, sizeof keys);
   int count = 0;
-  for (int l = 0; l < n; l++) {
-    count += pruned[l] ? 1 : 0;
-    v.splats[i + l] = {f.mx[l], f.my[l], ha[l], f.k[l], hd[l], opacity[l], s.color.x[l], s.color.y[l],
-                       s.color.z[l], f.depth[l], ex[l], ey[l], cut[l], f.a[l], f.d[l], 0.0f};
-    uint32_t bits;
-    std::memcpy(&bits, &v.splats[i + l].z, 4);
-    v.depth[i + l] = visible[l] ? bits : kInvisible;
-  }
+  if (any(pruned))
+    for (int l = 0; l < n; l++) count += pruned[l] ? 1 : 0;
   return count;
 }
 
@@ -73,7 +87,7 @@ GS_INLINE VI gather_rows(const View& v, const Row* rows, int i, int n, VF g[12])
     const uint32_t begin = v.first_row[i + l], end = v.first_row[i + l + 1];
     F4 a{}, b{}, c{};
     for (uint32_t r = begin; r < end; r++) {
-      const float* row = &rows[r].mx;
+      const float* row = &rows[r].u;
       a += load4(row);
       b += load4(row + 4);
       c += load4(row + 8);
@@ -95,13 +109,15 @@ inline GaussianGrad project_lanes_vjp(const View& v, const Row* rows, const Gaus
   GaussianGrad o;
   const VI seen = o.seen = gather_rows(v, rows, i, n, g);
   const Projection<VF> p = project(v.camera, s.mean, s.shape);
-  const Footprint<VF> gf = {g[0], g[1], g[2], g[3], g[4], g[5] * s.opacity, g[9]};
+  const VF by_x = p.out.a * g[0], by_y = p.out.k * by_x + p.out.d * g[1];
+  const VF by_factor = g[5] / p.out.opacity_factor, by_opacity = g[5] / s.opacity;
+  const Footprint<VF> gf = {by_x, by_y, -0.5f * g[2], -p.out.a * g[3], -0.5f * g[4], by_factor, g[9]};
   const ProjectionGrad<VF> q = project_vjp(v.camera, p, gf);
   const V3<VF> g_point = masked(seen, q.point);
   const M3<VF> g_m = {masked(seen, q.m.r0), masked(seen, q.m.r1), masked(seen, q.m.r2)};
   o.mean = rotate_back(v.camera, g_point);
   o.shape = rotate_back(v.camera, g_m);
-  o.opacity = masked(seen, g[5] * p.out.opacity_factor);
+  o.opacity = masked(seen, by_opacity);
   o.color = masked(seen, V3<VF>{g[6], g[7], g[8]});
   if (camera) {
     const V3<VF> rows_of[3] = {mul(s.shape, g_m.r0), mul(s.shape, g_m.r1), mul(s.shape, g_m.r2)};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from avatars.raster import nvrtc
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -47,6 +51,9 @@ def test_wheel_holds_the_libraries_and_presets(wheel: Path):
         assert "avatars/raster/_cpu_baseline.so" in names
         assert "avatars/configs/fast.json" in names
         assert "avatars/raster/ops.py" in names
+        assert {"avatars/raster/_cuda.so", "avatars/raster/cubins/kernels.cu"} <= names
+        if nvrtc.find() is not None:
+            assert {f"avatars/raster/cubins/{arch}.cubin" for arch in nvrtc.ARCHITECTURES} <= names
         assert not {n for n in names if n.startswith(("tests/", "cuda/", "scripts/", "configs/"))}
         assert sum(item.compress_size for item in archive.infolist()) < 5e6
 
@@ -63,11 +70,42 @@ def test_library_of_the_wheel_loads_without_torch_or_openmp(wheel: Path, tmp_pat
     assert "torch" not in needed
 
 
+def test_launcher_of_the_wheel_links_nothing_of_cuda_or_torch(wheel: Path, tmp_path: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        library = Path(archive.extract("avatars/raster/_cuda.so", tmp_path))
+    needed = subprocess.run(["readelf", "-d", str(library)], capture_output=True, text=True, check=False).stdout
+    names = [line.split("[")[1].rstrip("]") for line in needed.splitlines() if "(NEEDED)" in line]
+    assert not [n for n in names if any(word in n for word in ("cuda", "nvrtc", "torch", "python"))]
+    code = f"import ctypes; ctypes.CDLL({str(library)!r}); print(len(open('/proc/self/maps').read().split('libcuda')))"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"  # no driver is looked for before one is needed
+
+
+def test_the_kernels_compiler_is_asked_for_only_where_it_has_wheels():
+    """Elsewhere (macOS, musl on other processors) pip must not fail for want of it: the CPU part is built alone."""
+    wanted = re.search(
+        r'\[build-system\].*?"(nvidia-cuda-nvrtc[^"]*)"', (ROOT / "pyproject.toml").read_text(), re.DOTALL
+    )
+    assert wanted is not None
+    found = Requirement(wanted.group(1))
+    assert str(found.specifier) == "==12.8.93"
+    assert found.marker is not None
+    places = {
+        ("linux", "x86_64"): True,
+        ("linux", "aarch64"): True,
+        ("linux", "riscv64"): False,
+        ("darwin", "arm64"): False,
+    }
+    for (system, processor), expected in places.items():
+        assert found.marker.evaluate({"sys_platform": system, "platform_machine": processor}) == expected
+
+
 def test_source_distribution_holds_what_a_build_needs(tmp_path: Path):
     code = f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     (built,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(built) as archive:
         names = {"/".join(n.split("/")[1:]) for n in archive.getnames()}
-    assert {"setup.py", "cuda/gs_project.h", "cuda/blend.cpp", "configs/fast.json", "avatars/raster/native.py"} <= names
-    assert not {n for n in names if n.endswith(".so")}
+    assert {"setup.py", "cuda/gs_project.h", "cuda/loss.cpp", "configs/fast.json", "avatars/raster/native.py"} <= names
+    assert {"cuda/gpu/kernels.cu", "cuda/gpu/params.h", "cuda/launch/launch.cpp", "avatars/raster/nvrtc.py"} <= names
+    assert not {n for n in names if n.endswith((".so", ".cubin"))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -16,7 +15,8 @@ from ..errors import AvatarError
 class Doctor:
     """Say what this machine can do: one sentence for each thing that avatars needs, and how to mend what is missing.
 
-    Exit code 1 where something necessary is missing. Writes nothing.
+    Exit code 1 where something necessary is missing. Writes nothing, but for a GPU that the package has no machine
+    code for it compiles the kernels, as the first drawing would, and keeps them in the cache.
     """
 
     def run(self) -> None:
@@ -49,17 +49,18 @@ def _native() -> str:
     from ..raster import native
 
     native.library()
-    return f"the native library loads, variant {native.variant()}."
+    return f"the native library loads, variant {native.variant()}; it draws and trains wherever CUDA does not."
 
 
 def _cuda() -> str:
-    import torch
+    from ..raster import device
 
-    if importlib.util.find_spec("avatars.raster.cuda") is None:
-        raise AvatarError("this version renders and trains on the processor; it has no CUDA backend")
-    if not torch.cuda.is_available():
-        raise AvatarError("torch sees no CUDA device; everything runs on the processor")
-    return f"{torch.cuda.get_device_name(0)} is used."
+    problem = device.obstacle()
+    if problem is not None:
+        raise AvatarError(
+            f"everything runs on the processor, because {problem.why[:1].lower()}{problem.why[1:]}", fix=problem.fix
+        )
+    return f"{device.found()}; training runs there with `--device cuda`."
 
 
 def _mediapipe() -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _V3 = {"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe", "abm"}
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 
 class Mesh(Structure):
@@ -80,14 +81,19 @@ _SIGNATURES = {
 
 
 @cache
-def variant() -> str:
-    """Name of the library that fits this processor: `v3` (8 lanes) or `baseline` (4)."""
+def variants() -> tuple[str, ...]:
+    """Libraries that this processor can run, best first: `v4` (16 pixels at a time), `v3` (8) and `baseline` (4)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return "baseline"
+        return ("baseline",)
     flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
-    return "v3" if flags >= _V3 else "baseline"
+    return (*(name for name, needed in (("v4", _V4), ("v3", _V3)) if flags >= needed), "baseline")
+
+
+def variant() -> str:
+    """Name of the library that fits this processor."""
+    return variants()[0]
 
 
 def library() -> ctypes.CDLL:

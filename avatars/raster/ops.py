@@ -1,17 +1,18 @@
 """The one autograd boundary: every differentiable native operation, and the fused optimizer steps.
 
-These are `torch.autograd.Function`s and not `torch.library` custom ops: measured with ten arguments, a custom op costs
-86 us more for a forward and a backward call (190 against 104), and what a forward pass leaves for its backward pass
-(tile lists in the library's memory) belongs to the graph node, so that it is freed with it. `torch.compile` breaks
-its graph at these calls and runs them as they are.
+Tensors on the CPU go to cpu.py, tensors on a CUDA device to cuda.py; all tensors of a call share one device.
+
+Eager calls are `torch.autograd.Function`s: measured with ten arguments, a `torch.library` custom op costs 86 us more
+for a forward and a backward call (190 against 104), and what a forward pass leaves for its backward pass belongs to
+the graph node, so that it is freed with it. `torch.compile` traces the custom ops of compiled.py instead, which call
+the same functions, and does not break its graph.
 """
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -19,10 +20,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
-from . import checks, native, reference
-from .native import pointer
+from . import checks, dispatch, reference
 from .optimize import adam_, adam_outer_
-from .threads import native_threads, thread_count
+from .threads import native_threads
 
 __all__ = [
     "Rendered", "adam_", "adam_outer_", "combine_bases", "native_threads", "photometric_loss", "rasterize",
@@ -40,8 +40,9 @@ class Rendered:
     """[B, 1, H, W] in [0, 1]."""
     depth: Tensor
     """[B, 1, H, W] m: expected depth of what is seen, 0 where alpha is 0."""
-    pruned: int = 0
-    """Splats dropped because they were not finite or degenerate (not those merely out of sight)."""
+    pruned: int | Tensor = 0
+    """Splats dropped because they were not finite or degenerate (not those merely out of sight); a tensor [] where the
+    host does not wait for the number: in captured and compiled steps."""
 
 
 class OperatorLike(Protocol):
@@ -76,32 +77,19 @@ class BindingLike(Protocol):
     def use(self) -> np.ndarray: ...
 
 
-def _outputs(like: Tensor, batch: int, width: int, height: int) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        like.new_empty(batch, 3, height, width),
-        like.new_empty(batch, 1, height, width),
-        like.new_empty(batch, 1, height, width),
-    )
+def _compiled() -> ModuleType:
+    """compiled.py, which takes a second to import and is for traced programs only."""
+    from . import compiled
 
-
-def _gradients(ctx: Any, first: int, tensors: tuple[Tensor | None, ...]) -> list[Tensor | None]:
-    """Room for the gradient of each tensor that wants one; the first of them is input number `first`."""
-    wants = ctx.needs_input_grad[first : first + len(tensors)]
-    return [torch.empty_like(t) if want and t is not None else None for t, want in zip(tensors, wants, strict=True)]
-
-
-def _camera_gradients(
-    wants: tuple[bool, ...], intrinsics: Tensor, camera: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
-    """The library computes both or neither."""
-    return (torch.empty_like(intrinsics), torch.empty_like(camera)) if any(wants) else (None, None)
+    return compiled
 
 
 def _contiguous(*grads: Tensor | None) -> list[Tensor | None]:
     return [None if g is None else g.contiguous() for g in grads]
 
 
-def _background_gradient(wanted: bool, kind: int, g_color: Tensor | None, alpha: Tensor) -> Tensor | None:
+def background_gradient(wanted: bool, kind: int, g_color: Tensor | None, alpha: Tensor) -> Tensor | None:
+    """What flows back to a background of this kind (see `checks.background`)."""
     if not wanted or g_color is None:
         return None
     seen = g_color * (1 - alpha)
@@ -110,39 +98,25 @@ def _background_gradient(wanted: bool, kind: int, g_color: Tensor | None, alpha:
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx, frame, width, height, kind, background, means, quats, scales, opacities, colors, intrinsics, camera
-    ):
+    def forward(ctx, frame, width, height, kind, background, *inputs_and_cameras):
         ctx.set_materialize_grads(False)
-        batch, count = means.shape[:2]
-        color, alpha, depth = _outputs(means, batch, width, height)
-        inputs = (means, quats, scales, opacities, colors)
-        native.check(
-            native.library().av_rasterize_forward(
-                frame.handle, thread_count(), batch, count, width, height, *map(pointer, inputs), pointer(intrinsics),
-                pointer(camera), pointer(background), kind, pointer(color), pointer(alpha), pointer(depth),
-            )
-        )  # fmt: skip
-        ctx.save_for_backward(*inputs, intrinsics, camera, color, alpha, depth)
+        inputs, cameras = inputs_and_cameras[:5], inputs_and_cameras[5:]
+        backend = dispatch.backend_of(inputs[0].device)
+        out = backend.free_forward(frame, inputs, cameras, background, kind, width, height)
+        ctx.save_for_backward(*inputs, *cameras, *out)
         ctx.frame, ctx.kind = frame, kind
-        return color, alpha, depth
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads):
-        *inputs, intrinsics, camera, color, alpha, depth = ctx.saved_tensors
-        g_color, g_alpha, g_depth = _contiguous(*grads)
-        out = _gradients(ctx, 5, tuple(inputs))
-        cameras = _camera_gradients(ctx.needs_input_grad[10:12], intrinsics, camera)
-        native.check(
-            native.library().av_rasterize_backward(
-                ctx.frame.handle, thread_count(), len(alpha), *map(pointer, inputs), pointer(color), pointer(alpha),
-                pointer(depth), pointer(g_color), pointer(g_alpha), pointer(g_depth), *map(pointer, out),
-                *map(pointer, cameras),
-            )
-        )  # fmt: skip
-        behind = _background_gradient(ctx.needs_input_grad[4], ctx.kind, g_color, alpha)
-        return None, None, None, None, behind, *out, *cameras
+        saved = ctx.saved_tensors
+        inputs, cameras, out = saved[:5], saved[5:7], saved[7:]
+        grads, wants = _contiguous(*grads), ctx.needs_input_grad
+        backend = dispatch.backend_of(inputs[0].device)
+        made = backend.free_backward(ctx.frame, inputs, cameras, out, grads, wants[5:10], any(wants[10:12]))
+        behind = background_gradient(wants[4], ctx.kind, grads[0], out[1])
+        return None, None, None, None, behind, *made
 
 
 def rasterize(
@@ -171,83 +145,66 @@ def rasterize(
         camera_from_world: [B, 4, 4], camera looking along +z, y down.
         width, height: px.
         background: None (black), [3], or [B, 3, H, W].
-        backend: `cpu`, `reference` (torch, any float dtype), or `auto`, which is `cpu`.
+        backend: `cpu`, `cuda`, `reference` (torch, any float dtype), or `auto`: the one of the tensors' device.
 
     Raises:
         InputError: wrong shape or dtype, an empty picture, or a camera that is not finite.
         BackendError: the backend is not there, or a tensor is on another device.
     """
-    chosen = checks.backend(backend)
     checks.picture(width, height)
-    if chosen == "reference":
+    if checks.backend(backend) == "reference":
         tensors = (means, quats, scales, opacities, colors, intrinsics, camera_from_world)
         return Rendered(*reference.rasterize(*tensors, width, height, background))
-    if not isinstance(means, Tensor) or means.ndim != 3:
-        raise InputError("means must be a tensor [B, N, 3]")
+    device = checks.device_of("means", means, 3, "[B, N, 3]")
+    checks.backend(backend, device)
     b, n = means.shape[:2]
-    behind, kind = checks.background(background, b, width, height)
-    frame = native.Frame()
-    color, alpha, depth = _Rasterize.apply(
-        frame, width, height, kind, behind,
-        checks.float32_cpu("means", means, (b, n, 3)),
-        checks.float32_cpu("quats", quats, (b, n, 4)),
-        checks.float32_cpu("scales", scales, (b, n, 3)),
-        checks.float32_cpu("opacities", opacities, (b, n)),
-        checks.float32_cpu("colors", colors, (b, n, 3)),
-        checks.float32_cpu("intrinsics", intrinsics, (b, 4)),
-        checks.float32_cpu("camera_from_world", camera_from_world, (b, 4, 4)),
-    )  # fmt: skip
+    behind, kind = checks.background(background, b, width, height, device)
+    tensors = (
+        checks.float32("means", means, (b, n, 3), device),
+        checks.float32("quats", quats, (b, n, 4), device),
+        checks.float32("scales", scales, (b, n, 3), device),
+        checks.float32("opacities", opacities, (b, n), device),
+        checks.float32("colors", colors, (b, n, 3), device),
+        checks.float32("intrinsics", intrinsics, (b, 4), device),
+        checks.float32("camera_from_world", camera_from_world, (b, 4, 4), device),
+    )
+    if torch.compiler.is_compiling():
+        return Rendered(*_compiled().rasterize(behind, kind, width, height, *tensors))
+    frame = dispatch.backend_of(device).Frame()
+    color, alpha, depth = _Rasterize.apply(frame, width, height, kind, behind, *tensors)
     return Rendered(color, alpha, depth, frame.pruned(b))
 
 
-_meshes: WeakKeyDictionary[Any, native.Mesh] = WeakKeyDictionary()
-
-
-def _mesh(binding: BindingLike) -> native.Mesh:
-    """The binding's arrays as the library takes them; it is immutable, so its addresses are looked up once."""
-    mesh = _meshes.get(binding)
-    if mesh is None:
-        arrays = [getattr(o, k) for o in (binding.operator, binding.transposed) for k in ("start", "index", "t", "s")]
-        arrays += [binding.corner, binding.barycentric, binding.extent, binding.use_start, binding.use]
-        mesh = native.Mesh(len(binding.use_start) - 1, *(a.ctypes.data for a in arrays))
-        _meshes[binding] = mesh
-    return mesh
+def _sizes(binding: BindingLike) -> tuple[int, int]:
+    """V and N."""
+    if torch.compiler.is_compiling():
+        return _compiled().sizes(binding)
+    return len(binding.use_start) - 1, len(binding.corner)
 
 
 class _RenderBound(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, frame, binding, width, height, kind, background, vertices, *params_and_camera):
-        *params, intrinsics, camera = params_and_camera
+    def forward(ctx, frame, binding, width, height, kind, background, *inputs_and_cameras):
         ctx.set_materialize_grads(False)
-        batch, mesh = len(vertices), _mesh(binding)
-        image, alpha, depth = _outputs(vertices, batch, width, height)
-        native.check(
-            native.library().av_bound_forward(
-                frame.handle, thread_count(), batch, len(params[0]), vertices.shape[1], width, height, mesh,
-                native.Params(*map(pointer, params)), pointer(vertices), pointer(intrinsics), pointer(camera),
-                pointer(background), kind, pointer(image), pointer(alpha), pointer(depth),
-            )
-        )  # fmt: skip
-        ctx.save_for_backward(vertices, *params, intrinsics, camera, image, alpha, depth)
+        inputs, cameras = inputs_and_cameras[:7], inputs_and_cameras[7:]
+        backend = dispatch.backend_of(inputs[0].device)
+        out = backend.bound_forward(frame, binding, inputs, cameras, background, kind, width, height)
+        ctx.save_for_backward(*inputs, *cameras, *out)
         ctx.frame, ctx.binding, ctx.kind = frame, binding, kind
-        return image, alpha, depth
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads):
-        vertices, *params, intrinsics, camera, image, alpha, depth = ctx.saved_tensors
-        g_color, g_alpha, g_depth = _contiguous(*grads)
-        out = _gradients(ctx, 6, (vertices, *params))
-        cameras = _camera_gradients(ctx.needs_input_grad[13:15], intrinsics, camera)
-        native.check(
-            native.library().av_bound_backward(
-                ctx.frame.handle, thread_count(), len(vertices), len(params[0]), _mesh(ctx.binding),
-                native.Params(*map(pointer, params)), pointer(image), pointer(alpha), pointer(depth),
-                pointer(g_color), pointer(g_alpha), pointer(g_depth), native.Grads(*map(pointer, (*out, *cameras))),
-            )
-        )  # fmt: skip
-        behind = _background_gradient(ctx.needs_input_grad[5], ctx.kind, g_color, alpha)
-        return None, None, None, None, None, behind, *out, *cameras
+        saved = ctx.saved_tensors
+        inputs, cameras, out = saved[:7], saved[7:9], saved[9:]
+        grads, wants = _contiguous(*grads), ctx.needs_input_grad
+        backend = dispatch.backend_of(inputs[0].device)
+        made = backend.bound_backward(
+            ctx.frame, ctx.binding, inputs, cameras, out, grads, wants[6:13], any(wants[13:15])
+        )
+        behind = background_gradient(wants[5], ctx.kind, grads[0], out[1])
+        return None, None, None, None, None, behind, *made
 
 
 def render_bound(
@@ -281,103 +238,77 @@ def render_bound(
         BackendError: a tensor is on another device.
     """
     checks.picture(width, height)
-    if not isinstance(vertices, Tensor) or vertices.ndim != 3:
-        raise InputError("vertices must be a tensor [B, V, 3]")
-    b, v, n = len(vertices), len(binding.use_start) - 1, len(binding.corner)
-    behind, kind = checks.background(background, b, width, height)
-    frame = native.Frame()
-    image, alpha, depth = _RenderBound.apply(
-        frame, binding, width, height, kind, behind,
-        checks.float32_cpu("vertices", vertices, (b, v, 3)),
-        checks.float32_cpu("mean", mean, (n, 3)),
-        checks.float32_cpu("quaternion", quaternion, (n, 4)),
-        checks.float32_cpu("log_scale", log_scale, (n, 3)),
-        checks.float32_cpu("logit_opacity", logit_opacity, (n,)),
-        checks.float32_cpu("color", color, (n, 3)),
-        None if delta is None else checks.float32_cpu("delta", delta, (b, n, 9)),
-        checks.float32_cpu("intrinsics", intrinsics, (b, 4)),
-        checks.float32_cpu("camera_from_world", camera_from_world, (b, 4, 4)),
-    )  # fmt: skip
+    device = checks.device_of("vertices", vertices, 3, "[B, V, 3]")
+    b, (v, n) = len(vertices), _sizes(binding)
+    behind, kind = checks.background(background, b, width, height, device)
+    tensors = (
+        checks.float32("vertices", vertices, (b, v, 3), device),
+        checks.float32("mean", mean, (n, 3), device),
+        checks.float32("quaternion", quaternion, (n, 4), device),
+        checks.float32("log_scale", log_scale, (n, 3), device),
+        checks.float32("logit_opacity", logit_opacity, (n,), device),
+        checks.float32("color", color, (n, 3), device),
+        None if delta is None else checks.float32("delta", delta, (b, n, 9), device),
+        checks.float32("intrinsics", intrinsics, (b, 4), device),
+        checks.float32("camera_from_world", camera_from_world, (b, 4, 4), device),
+    )
+    if torch.compiler.is_compiling():
+        return Rendered(*_compiled().render_bound(binding, behind, kind, width, height, *tensors))
+    frame = dispatch.backend_of(device).Frame()
+    image, alpha, depth = _RenderBound.apply(frame, binding, width, height, kind, behind, *tensors)
     return Rendered(image, alpha, depth, frame.pruned(b))
 
 
 class _Combine(torch.autograd.Function):
     @staticmethod
     def forward(ctx, bases, weights):
-        count, _, k = bases.shape
-        delta = bases.new_empty(len(weights), count, 9)
-        native.library().av_combine(thread_count(), len(weights), 9 * count, k, *map(pointer, (bases, weights, delta)))
         ctx.save_for_backward(bases, weights)
-        return delta
+        return dispatch.backend_of(bases.device).combine(bases, weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g_delta):
         bases, weights = ctx.saved_tensors
-        g_weights = torch.empty_like(weights)
-        g_bases = torch.empty_like(bases) if ctx.needs_input_grad[0] else None
-        tensors = (bases, weights, g_delta.contiguous(), g_weights, g_bases)
-        rows = 9 * len(bases)
-        native.check(
-            native.library().av_combine_backward(
-                thread_count(), len(weights), rows, bases.shape[2], *map(pointer, tensors)
-            )
-        )
-        return g_bases, g_weights
+        backend = dispatch.backend_of(bases.device)
+        return backend.combine_backward(bases, weights, g_delta.contiguous(), ctx.needs_input_grad[0])
 
 
 def combine_bases(bases: Tensor, weights: Tensor) -> Tensor:
     """delta [B, N, 9] = bases [N, 9, K] times weights [B, K]; gradients to both."""
-    if bases.ndim != 3 or weights.ndim != 2:
-        raise InputError("bases must be [N, 9, K] and weights [B, K]")
+    device = checks.device_of("bases", bases, 3, "[N, 9, K]")
+    if weights.ndim != 2:
+        raise InputError("weights must be [B, K]")
     n, k, b = len(bases), bases.shape[2], len(weights)
-    return _Combine.apply(checks.float32_cpu("bases", bases, (n, 9, k)), checks.float32_cpu("weights", weights, (b, k)))
-
-
-def _loss(
-    image: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float, grad: Tensor | None
-) -> tuple[float, float]:
-    batch, _, height, width = image.shape
-    out = (ctypes.c_double * 2)()
-    native.check(
-        native.library().av_loss(
-            thread_count(),
-            batch,
-            height,
-            width,
-            pointer(image),
-            pointer(target),
-            pointer(weight),
-            ssim_weight,
-            pointer(grad),
-            out,
-        )
-    )
-    return out[0], out[1]
+    bases = checks.float32("bases", bases, (n, 9, k), device)
+    weights = checks.float32("weights", weights, (b, k), device)
+    if torch.compiler.is_compiling():
+        return _compiled().combine(bases, weights)
+    return _Combine.apply(bases, weights)
 
 
 class _PhotometricLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, image, target, weight, ssim_weight):
-        grad = torch.empty_like(image) if ctx.needs_input_grad[0] else None
-        l1, dissimilarity = _loss(image, target, weight, ssim_weight, grad)
+        backend = dispatch.backend_of(image.device)
+        value, _, grad = backend.loss(image, target, weight, ssim_weight, ctx.needs_input_grad[0])
         if grad is not None:
             ctx.save_for_backward(grad)
-        return image.new_tensor((1 - ssim_weight) * l1 + ssim_weight * dissimilarity)
+        return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
         (grad,) = ctx.saved_tensors
-        return (grad if float(g) == 1.0 else grad * g), None, None, None
+        # On a GPU looking at g would mean to wait for it.
+        whole = grad.device.type == "cpu" and float(g) == 1.0
+        return (grad if whole else grad * g), None, None, None
 
 
 def _images(image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    if not isinstance(image, Tensor) or image.ndim != 4:
-        raise InputError("image must be a tensor [B, 3, H, W]")
+    device = checks.device_of("image", image, 4, "[B, 3, H, W]")
     shape = (len(image), 3, *image.shape[2:])
     checks.picture(shape[3], shape[2])
-    return checks.float32_cpu("image", image, shape), checks.float32_cpu("target", target, shape)
+    return checks.float32("image", image, shape, device), checks.float32("target", target, shape, device)
 
 
 def photometric_loss(image: Tensor, target: Tensor, weight: Tensor | None, ssim_weight: float) -> Tensor:
@@ -393,14 +324,19 @@ def photometric_loss(image: Tensor, target: Tensor, weight: Tensor | None, ssim_
 
     Raises:
         InputError: wrong shape or dtype.
+        BackendError: a tensor is on another device.
     """
     image, target = _images(image, target)
     if weight is not None:
-        weight = checks.float32_cpu("weight", weight, (len(image), 1, *image.shape[2:]))
+        weight = checks.float32("weight", weight, (len(image), 1, *image.shape[2:]), image.device)
+    if torch.compiler.is_compiling():
+        return _compiled().photometric_loss(image, target, weight, float(ssim_weight))
     return _PhotometricLoss.apply(image, target, weight, float(ssim_weight))
 
 
 def ssim(image: Tensor, target: Tensor) -> Tensor:
     """Mean SSIM of images [B, 3, H, W] in [0, 1], as in `photometric_loss`; a metric, without gradients."""
     image, target = _images(image.detach(), target.detach())
-    return image.new_tensor(1 - _loss(image, target, None, 1.0, None)[1])
+    if torch.compiler.is_compiling():
+        return 1 - _compiled().photometric_loss(image, target, None, 1.0)
+    return 1 - dispatch.backend_of(image.device).loss(image, target, None, 1.0, False)[1]

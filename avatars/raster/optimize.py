@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..errors import InputError
-from . import checks, native
-from .native import pointer
-from .threads import thread_count
+from . import checks, dispatch
 
 
-def _in_place(name: str, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _in_place(name: str, value: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
     if not value.is_contiguous():
         raise InputError(f"{name} is changed in place and must be contiguous")
-    return checks.float32_cpu(name, value.detach(), shape)
+    return checks.float32(name, value.detach(), shape, device)
 
 
 def adam_(
@@ -27,15 +26,14 @@ def adam_(
         lr: [C].
         step: 1 for the first.
     """
+    device = checks.device_of("param", param, 2, "[N, C]")
     n, c = param.shape
-    tensors = [_in_place(k, x, (n, c)) for k, x in (("param", param), ("m", m), ("v", v))]
-    param, m, v = tensors
-    grad, lr = checks.float32_cpu("grad", grad, (n, c)), checks.float32_cpu("lr", lr, (c,))
+    param, m, v = (_in_place(k, x, (n, c), device) for k, x in (("param", param), ("m", m), ("v", v)))
+    grad, lr = checks.float32("grad", grad, (n, c), device), checks.float32("lr", lr, (c,), device)
     if step < 1:
         raise InputError("Adam's first step is number 1")
     if n:
-        pointers = map(pointer, (param, grad, m, v, lr))
-        native.check(native.library().av_adam(thread_count(), n, c, *pointers, step, beta1, beta2, eps))
+        dispatch.backend_of(device).adam_(param, grad, m, v, lr, step, beta1, beta2, eps)
 
 
 def adam_outer_(
@@ -49,14 +47,12 @@ def adam_outer_(
         grad_delta: [N, 9]; weights: [K]; lr: [9], a rate per row.
         step: 1 for the first.
     """
+    device = checks.device_of("bases", bases, 3, "[N, 9, K]")
     n, _, k = bases.shape
-    bases, m, v = (_in_place(name, x, (n, 9, k)) for name, x in (("bases", bases), ("m", m), ("v", v)))
-    grad_delta, weights = (
-        checks.float32_cpu("grad_delta", grad_delta, (n, 9)),
-        checks.float32_cpu("weights", weights, (k,)),
-    )
-    lr = checks.float32_cpu("lr", lr, (9,))
+    bases, m, v = (_in_place(name, x, (n, 9, k), device) for name, x in (("bases", bases), ("m", m), ("v", v)))
+    grad_delta = checks.float32("grad_delta", grad_delta, (n, 9), device)
+    weights, lr = checks.float32("weights", weights, (k,), device), checks.float32("lr", lr, (9,), device)
     if step < 1:
         raise InputError("Adam's first step is number 1")
-    pointers = map(pointer, (bases, m, v, grad_delta, weights, lr))
-    native.check(native.library().av_adam_outer(thread_count(), 9 * n, k, *pointers, step, beta1, beta2, eps))
+    if n:
+        dispatch.backend_of(device).adam_outer_(bases, m, v, grad_delta, weights, lr, step, beta1, beta2, eps)

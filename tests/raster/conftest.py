@@ -6,11 +6,11 @@ import torch
 from avatars.raster import native
 
 
-@pytest.fixture(params=["baseline", "v3"])
+@pytest.fixture(params=["baseline", "v3", "v4"])
 def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run with each library that this processor can run."""
-    if request.param == "v3" and native.variant() != "v3":
-        pytest.skip("this processor has no AVX2")
+    if request.param not in native.variants():
+        pytest.skip(f"this processor cannot run {request.param}")
     monkeypatch.setattr(native, "variant", lambda: request.param)
     return request.param
 

@@ -103,20 +103,6 @@ def test_larger_scenes_do_not_depend_on_the_batch():
         assert torch.equal(alone.color[0], together.color[b])
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_torch_compile_breaks_its_graph_here_and_agrees():
-    x = scenes.leaves(scenes.free(0, 1, 50))
-
-    def function(*x: Tensor) -> Tensor:
-        scaled = [t * 1.0 for t in x]
-        return (ops.rasterize(*scaled, 40, 30).color * 2).sum()
-
-    plain = torch.autograd.grad(function(*x), x)
-    compiled = torch.autograd.grad(torch.compile(function, backend="eager")(*x), x)
-    assert all(torch.equal(a, b) for a, b in zip(plain, compiled, strict=True))
-
-
 @pytest.mark.parametrize(
     ("change", "error"),
     [
