@@ -24,8 +24,8 @@ _GAP = 0.04
 _CHANNELS = 8
 
 
-def read_audio(path: Path | str) -> np.ndarray | None:
-    """Sound of a video or sound file: [samples] float32 in [-1, 1], mono, 16 kHz; None where a video has none.
+def read_audio(path: Path | str, rate: int = SAMPLE_RATE) -> np.ndarray | None:
+    """Sound of a video or sound file: [samples] float32 in [-1, 1], mono, at `rate` Hz; None where a video has none.
 
     Sample 0 belongs to the first picture of a video: sound that begins later is preceded by silence, sound before it
     is dropped. In a sound file it is the first sample.
@@ -40,10 +40,10 @@ def read_audio(path: Path | str) -> np.ndarray | None:
                 return None
             raise InputError("There is no sound in the file", where=path)
         start = probe(path).start if moving_pictures(container) else None
-        runs = list(_runs(container, container.streams.audio[0], path))
+        runs = list(_runs(container, container.streams.audio[0], path, rate))
     peak = max([float(np.abs(run).max(initial=0.0)) for _, run in runs], default=0.0)
     start = runs[0][0] if start is None and runs else start or 0.0
-    placed = [(round((begin - start) * SAMPLE_RATE), _mono(run / max(peak, 1.0))) for begin, run in runs]
+    placed = [(round((begin - start) * rate), _mono(run / max(peak, 1.0))) for begin, run in runs]
     sound = np.zeros(max([0, *(at + len(run) for at, run in placed)]), np.float32)
     for at, run in placed:
         sound[max(at, 0) : max(at + len(run), 0)] = run[max(-at, 0) :]
@@ -61,8 +61,8 @@ def _mono(channels: np.ndarray) -> np.ndarray:
     return mean.astype(np.float32)
 
 
-def _runs(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Stretches without a gap: time of the first sample in s and [channels, samples] float32 at 16 kHz."""
+def _runs(container: Any, stream: Any, path: Path, rate: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Stretches without a gap: time of the first sample in s and [channels, samples] float32 at `rate` Hz."""
     from av import AudioResampler
 
     resampler: Any = None
@@ -77,7 +77,7 @@ def _runs(container: Any, stream: Any, path: Path) -> Iterator[tuple[float, np.n
         if this_kind != kind or time - end > _GAP:
             if resampler is not None:
                 yield begin, _flushed(resampler, parts)
-            resampler, kind, begin, end = AudioResampler("fltp", frame.layout, SAMPLE_RATE), this_kind, time, time
+            resampler, kind, begin, end = AudioResampler("fltp", frame.layout, rate), this_kind, time, time
             parts = []
         parts += [part.to_ndarray() for part in resampler.resample(frame)]
         end += frame.samples / frame.sample_rate

@@ -20,7 +20,7 @@ from .population import sample_population
 from .surface import neighbour_mean
 from .unwrap import charts
 
-VERSION = 5
+VERSION = 6
 """Raise it whenever the head that comes out changes."""
 AXES = 60
 POPULATION = 600

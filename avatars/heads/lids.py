@@ -16,6 +16,8 @@ _OVERLAP = 0.001
 """m by which the upper edge passes the lower one."""
 _CLEARANCE = 1.035
 """Closed lids stay outside the eyeball's radius times this."""
+_RETREAT = 0.002
+"""m by which an eyeball draws back in a blink, as real ones do; what it wears cannot poke through the lid."""
 _REACH = 0.012
 """m around the lid contour within which skin is kept off the eyeball."""
 _LEAST_TRAVEL = 0.0015
@@ -47,6 +49,7 @@ def close_lids(head: Head) -> Head:
         basis = head.expression_basis.copy() if basis is None else basis
         row = head.expression_names.index(name)
         basis[row] = _lift(head, side, _rescale(head, _spare_brow(head, side, basis[row]), upper, lower))
+        basis[row, head.regions[f"eyeball_{side}"]] = (0, 0, -_RETREAT)
     return head if basis is None else replace(head, expression_basis=basis)
 
 

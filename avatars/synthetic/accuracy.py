@@ -44,12 +44,13 @@ class TrackingErrors:
         }
 
 
-def tracking_errors(track: Track, truth: GroundTruth, head: Head) -> TrackingErrors:
+def tracking_errors(track: Track, truth: GroundTruth, head: Head, person: Head | None = None) -> TrackingErrors:
     """Compare a track of a synthetic video with the truth.
 
     Args:
         track: made from that video with `head`.
         head: with its identity basis.
+        person: the avatar's head, for the refined track of an avatar.
 
     Raises:
         InputError: the track has no frame of the video.
@@ -59,7 +60,7 @@ def tracking_errors(track: Track, truth: GroundTruth, head: Head) -> TrackingErr
     if not len(rows) or rows.max() >= len(truth.track.frame):
         raise InputError("The track is not of this video")
     region = head.regions["face"]
-    tracked = vertices_of(track, head)[:, region].astype(float)
+    tracked = vertices_of(track, head, person=person)[:, region].astype(float)
     real = truth.vertices(head, rows)[:, region].astype(float)
     moves = [align(a, b) for a, b in zip(tracked, real, strict=True)]
     true = Rotation.from_rotvec(truth.track.rotation[rows])

@@ -112,15 +112,21 @@ def _read_view(directory: Path, words: dict[str, Any]) -> NovelView:
     return NovelView(frame, yaw, Camera.from_json(words["camera"]), cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA))
 
 
-def vertices_of(track: Track, head: Head, rows: list[int] | np.ndarray | slice = slice(None)) -> np.ndarray:
+def vertices_of(
+    track: Track, head: Head, rows: list[int] | np.ndarray | slice = slice(None), person: Head | None = None
+) -> np.ndarray:
     """Vertices [n, V, 3] m that a track means, in camera coordinates.
+
+    Args:
+        head: that the track was made with.
+        person: the personal head that the track moves; the head with the track's identity if None.
 
     Raises:
         FileFormatError: the track belongs to another head.
     """
     if track.head.get("sha256") != head.sha256:
         raise FileFormatError("The parameters belong to another head", where=track.head.get("version", ""))
-    model = HeadModel(head.shape(track.identity))
+    model = HeadModel(person or head.shape(track.identity))
 
     def tensor(value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(value[rows], np.float32))

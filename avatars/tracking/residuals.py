@@ -96,12 +96,12 @@ class LandmarkModel:
 
 
 def landmark_weights(valid: np.ndarray) -> np.ndarray:
-    """[478] weight of each landmark's squared error: what people look at counts most, the contour least."""
+    """[478] weight of each landmark's squared error: what people look at counts most."""
     weights = np.ones(len(valid))
     weights[list(faces.LIPS)] = 2.0
-    weights[list(faces.EYE_L) + list(faces.EYE_R)] = 2.5
+    weights[list(faces.EYE_L) + list(faces.EYE_R)] = 3.2
     weights[list(faces.IRIS_L) + list(faces.IRIS_R)] = 2.0
-    weights[list(faces.OVAL)] = 0.25
+    weights[list(faces.OVAL)] = 1.0
     return weights * valid
 
 

@@ -26,8 +26,8 @@ _BLIND = 0.9  # how much of the contour's error along itself is ignored
 class Priors:
     """Weights of everything but the landmarks; one landmark off by one pixel (at 512) costs 1."""
 
-    identity: float = 0.15
-    """Per frame and squared standard deviation."""
+    identity: float = 3.0
+    """Per frame and squared standard deviation: a detector's constant habits must not bend the skull."""
     expression: float = 15.0
     quick: float = 0.5
     """For jaw, lids and gaze, which move most."""

@@ -89,8 +89,10 @@ def test_recovers_a_known_head(model: LandmarkModel) -> None:
     state = solver.run()
     turn = Rotation.from_matrix(state.rotation @ motion[2].transpose(0, 2, 1)).magnitude()
     assert np.degrees(turn).max() < 1.5
-    # Depth trades with focal length; what is seen is the ratio.
-    np.testing.assert_allclose(state.translation[:, 2] / state.focal, motion[3][:, 2] / focal, rtol=0.03)
+    # Depth trades with focal length, and with the size of the head, which no picture tells; measured 0.6 % and 6 %.
+    ratio = state.translation[:, 2] / state.focal / (motion[3][:, 2] / focal)
+    np.testing.assert_allclose(ratio / ratio.mean(), 1.0, rtol=0.015)
+    assert abs(ratio.mean() - 1) < 0.1
     assert np.sqrt((solver.errors() ** 2).mean()) < 0.6
     jaw = default_head().expression_names.index("jawOpen")
     assert np.corrcoef(state.expression[:, jaw], motion[1][:, jaw])[0, 1] > 0.97
