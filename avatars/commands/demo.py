@@ -42,7 +42,7 @@ class Demo:
         film, avatar = out / "person.mp4", out / "person.avatar"
         self._film(film, Settings(seed=self.seed, seconds=8.0, fps=20.0, size=384).validate())
         consent = "This person does not exist; the film is synthetic"
-        Build(film, avatar, preset=self.preset, name="nobody", consent=consent, overwrite=True).run()
+        Build(avatar, film, preset=self.preset, name="nobody", consent=consent, overwrite=True).run()
         size = 384
         Render(avatar, out / "orbit.mp4", path="orbit", size=size, background="gray", overwrite=True).run()
         sweep = out / "expressions.mp4"
@@ -89,13 +89,19 @@ class Demo:
         head = find_head(DEFAULT, lambda share, news: None)
         truth, made = GroundTruth.load(film.with_suffix(".truth")), Avatar.load(avatar)
         errors = tracking_errors(load_track(Run.of(avatar).track), truth, head).summary()
-        sides = novel_view_psnr(made, truth, head)
+        refined = tracking_errors(made.track, truth, head, made.head).summary()
+        sides = {f"{yaw:+.0f}": value for yaw, value in novel_view_psnr(made, truth, head).items()}
         files.write_json(
             self.output / "figures.json",
-            {"tracking": errors, "novel_view_psnr": {f"{yaw:+.0f}": value for yaw, value in sides.items()}},
+            {
+                "tracking": errors,
+                "refined": refined,
+                "novel_view_psnr": sides,
+            },
         )
-        print(
-            f"against the truth: head rotation {errors['rotation_deg']:.1f} degrees, "
-            f"face {errors['vertices_mm']:.1f} mm; "
-            + ", ".join(f"{value:.1f} dB from {yaw:+.0f} degrees" for yaw, value in sides.items())
-        )
+        for name, found in (("landmarks", errors), ("refined", refined)):
+            print(
+                f"against the truth, {name}: head rotation {found['rotation_deg']:.1f} degrees, place "
+                f"{found['translation_percent']:.1f} %, face {found['vertices_mm']:.1f} mm"
+            )
+        print("seen from the side: " + ", ".join(f"{value:.1f} dB from {yaw} degrees" for yaw, value in sides.items()))

@@ -53,3 +53,18 @@ def exclusive(directory: Path) -> Iterator[None]:
                     os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def held(directory: Path) -> bool:
+    """Whether a process works on a run directory."""
+    try:
+        descriptor = os.open(directory / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

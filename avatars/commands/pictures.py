@@ -14,7 +14,7 @@ from .. import files
 from ..errors import InputError
 
 SOUND_RATE = 16000
-"""Hz of the sound that goes with frames."""
+"""Hz of the sound that goes with frames unless said otherwise."""
 _NAMED = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "gray": (0.5, 0.5, 0.5), "green": (0.0, 0.69, 0.25)}
 _QUALITY = "17"
 """Constant rate factor: visually lossless."""
@@ -42,6 +42,7 @@ def write_frames(
     *,
     overwrite: bool = False,
     sound: np.ndarray | None = None,
+    sound_rate: int = SOUND_RATE,
 ) -> int:
     """Write frames; what is at `path` appears only when complete.
 
@@ -49,7 +50,8 @@ def write_frames(
         path: ends in .mp4 for a film, in .png for the first frame alone, or names a folder of PNGs.
         frames: [H, W, 3] or [H, W, 4] uint8 each, all of one size; four channels only as PNG.
         rate: frames/s.
-        sound: [samples] float32 mono at 16 kHz, from the first frame on.
+        sound: [samples] float32 mono, from the first frame on.
+        sound_rate: of the sound, Hz; one that AAC knows (16000, 44100 and 48000 are).
 
     Returns:
         How many frames were written.
@@ -61,7 +63,7 @@ def write_frames(
     kind = path.suffix.lower()
     if kind == ".mp4":
         with files.atomic(path) as temporary:
-            return _film(temporary, frames, rate, sound)
+            return _film(temporary, frames, rate, sound, sound_rate)
     if kind == ".png":
         with files.atomic(path) as temporary:
             temporary.write_bytes(_png(next(iter(frames))))
@@ -90,7 +92,7 @@ def _png(frame: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def _film(path: Path, frames: Iterable[np.ndarray], rate: float, sound: np.ndarray | None) -> int:
+def _film(path: Path, frames: Iterable[np.ndarray], rate: float, sound: np.ndarray | None, sound_rate: int) -> int:
     import av
 
     count = 0
@@ -101,7 +103,7 @@ def _film(path: Path, frames: Iterable[np.ndarray], rate: float, sound: np.ndarr
             if video is None:
                 video = _video_stream(container, frame, rate)
                 if sound is not None:
-                    voice = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
+                    voice = container.add_stream("aac", rate=sound_rate, layout="mono")
             picture = av.VideoFrame.from_ndarray(_even(frame), format="rgb24")
             picture.pts = count - 1
             picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
@@ -110,7 +112,7 @@ def _film(path: Path, frames: Iterable[np.ndarray], rate: float, sound: np.ndarr
         if video is None:
             raise InputError("There is not one frame to write", where=path)
         if voice is not None and sound is not None:
-            _write_sound(container, voice, sound[: round(count / rate * SOUND_RATE)])
+            _write_sound(container, voice, sound[: round(count / rate * sound_rate)], sound_rate)
         for packet in video.encode():
             container.mux(packet)
     return count
@@ -135,15 +137,15 @@ def _even(frame: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frame[: height - height % 2, : width - width % 2])
 
 
-def _write_sound(container: Any, stream: Any, sound: np.ndarray) -> None:
+def _write_sound(container: Any, stream: Any, sound: np.ndarray, rate: int) -> None:
     import av
 
     block = 1024
     for start in range(0, len(sound), block):
         part = np.ascontiguousarray(sound[None, start : start + block], dtype=np.float32)
         frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = SOUND_RATE, start
-        frame.time_base = Fraction(1, SOUND_RATE)
+        frame.sample_rate, frame.pts = rate, start
+        frame.time_base = Fraction(1, rate)
         for packet in stream.encode(frame):
             container.mux(packet)
     for packet in stream.encode():

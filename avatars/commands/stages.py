@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from .. import files
 from ..capture.clip import load_clip
 from ..errors import InputError
@@ -96,14 +98,15 @@ def trained(
     test: str,
     overwrite: bool,
     listener: build.Listener,
+    device: torch.device | str = "cpu",
 ) -> tuple[Avatar, Evaluation | None]:
     """Train on a run directory's clip and track, evaluate, report, and write the avatar."""
     from ..training.report import report
 
     clip = clip_of(run)
     track = tracked(run, clip, head, listener, again=False)
-    trainer, thinned, train_rows, test_rows = build.prepare(head, clip, track, preset, test)
-    listener.stage("train", f"{len(train_rows)} frames, {preset.splats} splats, {preset.iterations} iterations")
+    trainer, thinned, train_rows, test_rows = build.prepare(head, clip, track, preset, test, device)
+    listener.stage("train", build.work(trainer))
     trainer.run(run.directory / build._training_name(preset, test), listener.training)
     started = time.monotonic()
     listener.stage("evaluate", f"{len(test_rows)} held-out frames")

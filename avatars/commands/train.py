@@ -36,12 +36,16 @@ class Train:
     """Which frames are held out of training for the figures."""
     head: str = "default"
     """The head model; `avatars head list` names them."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to train: auto takes a CUDA GPU where there is one; `avatars doctor` says what this machine has. The CUDA
+    kernels are tested under an emulator and have not run on a GPU yet: until they have, they must be asked for."""
     overwrite: bool = False
     """Replace an avatar of that name."""
 
     def run(self) -> None:
         """Train, and print what came out."""
         from ..files import require_new, require_writable
+        from ..raster.device import choose
         from ..training.build import Run
         from ..training.presets import load_preset
         from .build import avatar_path, summarise
@@ -52,7 +56,7 @@ class Train:
 
         output = avatar_path(self.output)
         require_new(output, self.overwrite)
-        preset = load_preset(self.preset)
+        preset, device = load_preset(self.preset), choose(self.device)
         run = Run(self.run_directory)
         name = self.name or Path(clip_of(run).source.get("name", output.stem)).stem
         require_writable(output)
@@ -61,6 +65,6 @@ class Train:
             head = find_head(self.head, bars.progress)
             avatar, result = trained(
                 run, output, head, preset, name=name, consent=self.consent, test=self.test,
-                overwrite=self.overwrite, listener=bars,
+                overwrite=self.overwrite, listener=bars, device=device,
             )  # fmt: skip
         summarise(output, len(avatar.splats), result)

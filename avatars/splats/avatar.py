@@ -67,6 +67,9 @@ class Avatar:
     """Plain values: name, provenance (source name and sha256, versions, dates), consent, figures, preset."""
     plate: np.ndarray | None = None
     """[H, W, 3] uint8 background of the capture, where the camera was static."""
+    speech: dict[str, np.ndarray] = field(default_factory=dict)
+    """The subject's way of speaking by name, empty where none was learned; what is not a tensor of it lies in the
+    manifest under "speech". `motion.voice` reads and writes both."""
 
     @property
     def camera(self) -> Camera:
@@ -111,6 +114,7 @@ class Avatar:
         out |= {f"track.corrections.{k}": v for k, v in self.track.corrections.items()}
         out |= {f"subject.{k}": np.asarray(getattr(self.subject, k), np.float32) for k in Subject.__dataclass_fields__}
         out |= self.network.tensors()
+        out |= {f"speech.{k}": v for k, v in self.speech.items()}
         if self.plate is not None:
             out["plate"] = self.plate
         with files.atomic_directory(path) as temporary:
@@ -205,6 +209,7 @@ def _assemble(tensors: dict[str, np.ndarray], manifest: dict[str, Any]) -> Avata
         subject=Subject(**part("subject.")),
         manifest=manifest,
         plate=tensors.get("plate"),
+        speech=part("speech."),
     )
 
 

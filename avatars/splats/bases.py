@@ -86,6 +86,13 @@ class BasisNetwork(torch.nn.Module):
         scale: pose statistics of the footage.
     """
 
+    _rotation: Tensor
+    _neck: Tensor
+    _translation: Tensor
+    _low: Tensor
+    _high: Tensor
+    _inverse: Tensor
+
     def __init__(self, expression: int, bases: int, scale: StateScale) -> None:
         super().__init__()
         self.bases = bases
@@ -97,12 +104,12 @@ class BasisNetwork(torch.nn.Module):
             torch.nn.SiLU(),
             torch.nn.Linear(HIDDEN, max(bases, 1)),
         )
-        self._rotation = torch.from_numpy(np.array(scale.rotation_mean, np.float32))
-        self._neck = torch.from_numpy(np.array(scale.neck_mean, np.float32))
-        self._translation = torch.from_numpy(np.array(scale.translation_mean, np.float32))
-        self._low = torch.from_numpy(np.array(scale.low, np.float32))
-        self._high = torch.from_numpy(np.array(scale.high, np.float32))
-        self._inverse = 1.0 / torch.from_numpy(np.array(scale.spread, np.float32))
+        constants = {
+            "rotation": scale.rotation_mean, "neck": scale.neck_mean, "translation": scale.translation_mean,
+            "low": scale.low, "high": scale.high, "inverse": 1.0 / np.array(scale.spread, np.float32),
+        }  # fmt: skip
+        for name, value in constants.items():  # buffers, so that they move with the network; the scale is what is saved
+            self.register_buffer(f"_{name}", torch.from_numpy(np.array(value, np.float32)), persistent=False)
 
     def state(self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> Tensor:
         """Network input [B, E + 9] from expression [B, E], rotations [B, 3, 3] and translation [B, 3]."""
@@ -127,7 +134,7 @@ class BasisNetwork(torch.nn.Module):
     def tensors(self) -> dict[str, np.ndarray]:
         """Weights for the avatar file."""
         return {
-            f"network.{k}": v.detach().numpy().copy() for k, v in self.net.state_dict().items()
+            f"network.{k}": v.detach().cpu().numpy().copy() for k, v in self.net.state_dict().items()
         } | self.scale.tensors()
 
     @staticmethod

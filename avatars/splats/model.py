@@ -50,6 +50,12 @@ class Pose:
             rows = slice(rows, rows + 1)
         return Pose(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
+    def to(self, device: torch.device) -> Pose:
+        """The same values on a device, differentiably."""
+        if self.expression.device == device:
+            return self
+        return Pose(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
     def detach(self) -> Pose:
         """The same values without a graph."""
         return Pose(*(getattr(self, name).detach() for name in self.__dataclass_fields__))
@@ -66,7 +72,7 @@ def camera_tensors(camera: Camera) -> tuple[Tensor, Tensor]:
 
 
 class AvatarModel:
-    """Tensors of one avatar and its forward pass.
+    """Tensors of one avatar and its forward pass; poses, cameras and backgrounds come from any device.
 
     Args:
         head: the personalised head (identity baked in).
@@ -83,12 +89,30 @@ class AvatarModel:
         }
         self.bases = torch.from_numpy(np.array(splats.bases, np.float32))
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes and draws."""
+        return self.bases.device
+
+    def to(self, device: torch.device | str) -> AvatarModel:
+        """Move everything, in place; what wanted gradients still does, optimizers must be made after it."""
+        if self.device == torch.device(device):
+            return self
+        self.head = HeadModel(self.head.head, device)
+        self.network.to(device)
+        self.bases = self.bases.to(device)
+        for name, value in self.parameters.items():
+            self.parameters[name] = value.detach().to(device).requires_grad_(value.requires_grad)
+        return self
+
     def weights(self, pose: Pose) -> Tensor:
         """Basis weights [B, K]."""
+        pose = pose.to(self.device)
         return self.network(self.network.state(pose.expression, pose.rotation, pose.translation, pose.torso_rotation))
 
     def vertices(self, pose: Pose) -> Tensor:
         """Posed head in world coordinates [B, V, 3] m."""
+        pose = pose.to(self.device)
         return self.head.pose(
             pose.expression, pose.rotation, pose.translation, pose.torso_rotation, pose.torso_translation
         )
@@ -126,22 +150,24 @@ class AvatarModel:
         background: Tensor | None,
     ) -> ops.Rendered:
         """The last step of `render`, for callers that keep vertices and deltas."""
-        p = self.parameters
+        p, device = self.parameters, self.device
         return ops.render_bound(
             vertices, self.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"], p["color"],
-            delta, intrinsics, camera_from_world, width, height, background=background,
+            delta, intrinsics.to(device), camera_from_world.to(device), width, height,
+            background=None if background is None else background.to(device),
         )  # fmt: skip
 
     @torch.no_grad()
     def rest_means(self) -> Tensor:
-        """Splat centres [N, 3] m on the unposed head, without bases."""
-        p = self.parameters
+        """Splat centres [N, 3] m on the unposed head, without bases; on the CPU."""
+        p = {name: value.cpu() for name, value in self.parameters.items()}
         return bind_reference(
-            self.head.template[None], self.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"],
-            p["color"], None,
+            self.head.template.cpu()[None], self.binding, p["mean"], p["quaternion"], p["log_scale"],
+            p["logit_opacity"], p["color"], None,
         )[0][0]  # fmt: skip
 
     def splats(self, like: Splats) -> Splats:
         """The present tensors as data; binding comes from `like`."""
-        values = {name: tensor.detach().numpy().copy() for name, tensor in self.parameters.items()}
-        return Splats(like.triangle, like.barycentric, like.extent, **values, bases=self.bases.detach().numpy().copy())
+        values = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.parameters.items()}
+        bases = self.bases.detach().cpu().numpy().copy()
+        return Splats(like.triangle, like.barycentric, like.extent, **values, bases=bases)

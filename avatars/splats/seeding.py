@@ -134,19 +134,41 @@ def _signed_area(corners: np.ndarray) -> np.ndarray:
 def lookalikes(head: Head, triangle: np.ndarray, rest: np.ndarray, seen: np.ndarray, count: int = 1) -> np.ndarray:
     """[unseen, count] indices of the seen splats that unseen ones should look like.
 
-    Nearest on either side of the face, in a space where height counts most: what lies behind takes after what is
-    seen beside it (hair after hair), not after the ear or the neck that happens to be closest.
+    Nearest on either side of the face and of the same kind (hair after hair, neck after neck, the white of an eye
+    after the white of an eye), in a space where height counts most: what lies behind takes after what is seen beside
+    it, not after the ear or the neck that happens to be closest.
 
     Args:
         triangle: [N]; rest: [N, 3] m, splat centres at rest; seen: [N] bool.
     """
     place = rest * np.array([0.7, 2.0, 0.5])
-    source = np.flatnonzero(seen & ~head.faces_of("ears")[triangle])
-    if len(source) < count:
-        source = np.flatnonzero(seen)
-    tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
-    near = np.asarray(tree.query(place[~seen], k=count)[1]).reshape(-1, count)
-    return source[near % len(source)]
+    kind = _kinds(head)[triangle]
+    anyone = np.flatnonzero(seen & (kind != _EARS))
+    found = np.empty((len(triangle), count), np.int64)
+    for value in np.unique(kind[~seen]):
+        source = np.flatnonzero(seen & (kind == value))
+        if value == _EARS or len(source) < max(count, 20):
+            source = anyone if len(anyone) >= count else np.flatnonzero(seen)
+        tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
+        target = np.flatnonzero(~seen & (kind == value))
+        near = np.asarray(tree.query(place[target], k=count)[1]).reshape(-1, count)
+        found[target] = source[near % len(source)]
+    return found[~seen]
+
+
+_EARS = 6
+
+
+def _kinds(head: Head) -> np.ndarray:
+    """[F] what a triangle is part of, as far as looks go; the skin of the face is 0."""
+    kind = np.zeros(len(head.faces), int)
+    kind[head.skinning[head.faces, 0].mean(1) > 0.5] = 1
+    groups = {2: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: tuple(INTERIOR), _EARS: ("ears",)}
+    for value, names in groups.items():
+        known = [name for name in names if name in head.regions]
+        if known:
+            kind[head.faces_of(*known)] = value
+    return kind
 
 
 def _systematic(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -18,6 +18,7 @@ import torch
 
 from .. import __version__, files
 from ..capture.clip import capture
+from ..capture.store import save_clip
 from ..data import Clip, Track
 from ..errors import InputError
 from ..heads.head import Head
@@ -81,6 +82,8 @@ def build(
     subject: str | None = None,
     overwrite: bool = False,
     listener: Listener | None = None,
+    footage: tuple[Clip, Track | None] | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[Avatar, Evaluation | None]:
     """Build an avatar from a video and write it.
 
@@ -94,6 +97,8 @@ def build(
         test: 'tail', 'fifth' or 'none': which frames are held out for the figures.
         subject: which face, where there are several (see `capture`).
         overwrite: replace an avatar of that name.
+        footage: what `video`, a dataset then, holds: pictures, and their track if it has one for this head.
+        device: where to train and evaluate (see `raster.device.choose`).
 
     Raises:
         AvatarError: bad input at any stage; nothing is written under `out` then.
@@ -109,22 +114,26 @@ def build(
 
     started = time.monotonic()
     listener.stage("capture", str(video))
-    clip = capture(
-        Path(video),
-        run.clip,
-        size=preset.size,
-        subject=subject,
-        progress=lambda news, share: listener.progress(share, news),
-    )
+    clip, given = footage or (None, None)
+    if clip is None:
+        clip = capture(
+            Path(video),
+            run.clip,
+            size=preset.size,
+            subject=subject,
+            progress=lambda news, share: listener.progress(share, news),
+        )
+    else:
+        save_clip(clip, run.clip)
     timings["capture"] = time.monotonic() - started
 
     started = time.monotonic()
     listener.stage("track", f"{int(clip.used.sum())} frames")
-    tracked = _track(clip, head, run, listener)
+    tracked = _track(clip, head, run, listener, given)
     timings["track"] = time.monotonic() - started
 
-    trainer, thinned, train_rows, test_rows = prepare(head, clip, tracked, preset, test)
-    listener.stage("train", f"{len(train_rows)} frames, {preset.splats} splats, {preset.iterations} iterations")
+    trainer, thinned, train_rows, test_rows = prepare(head, clip, tracked, preset, test, device)
+    listener.stage("train", work(trainer))
     trainer.run(run.directory / _training_name(preset, test), listener.training)
     timings["train"] = trainer.seconds
 
@@ -141,13 +150,15 @@ def build(
     return avatar, result
 
 
-def _track(clip: Clip, head: Head, run: Run, listener: Listener) -> Track:
-    """The clip's track, from disk if it was made with this head from this clip."""
+def _track(clip: Clip, head: Head, run: Run, listener: Listener, given: Track | None = None) -> Track:
+    """The clip's track: as it was given, or from disk if it was made with this head from this clip."""
     stamp = {"clip": clip.source.get("sha256", ""), "head": head.sha256, "frames": len(clip.times)}
+    if given is not None:
+        stamp["given"] = True
     marker = run.directory / "track.json"
     if run.track.exists() and marker.exists() and files.read_json(marker) == stamp:
         return load_track(run.track)
-    tracked = track(clip, head, listener.progress)
+    tracked = given or track(clip, head, listener.progress)
     save_track(tracked, run.track)
     files.write_json(marker, stamp)
     return tracked
@@ -159,7 +170,7 @@ def _training_name(preset: Preset, test: str) -> str:
 
 
 def prepare(
-    head: Head, clip: Clip, tracked: Track, preset: Preset, test: str
+    head: Head, clip: Clip, tracked: Track, preset: Preset, test: str, device: torch.device | str = "cpu"
 ) -> tuple[Trainer, Track, np.ndarray, np.ndarray]:
     """A training about to begin: trainer, thinned and personal track, training rows, test rows; deterministic.
 
@@ -169,7 +180,13 @@ def prepare(
     """
     person, thinned = personalise(head, thin(tracked, preset.frames))
     train_rows, test_rows = split(thinned.times, test)
-    return Trainer(person, clip, thinned, train_rows, preset), thinned, train_rows, test_rows
+    return Trainer(person, clip, thinned, train_rows, preset, device), thinned, train_rows, test_rows
+
+
+def work(trainer: Trainer) -> str:
+    """What a training is about to do, in words."""
+    preset, where = trainer.preset, "" if trainer.device.type == "cpu" else f" on {trainer.device}"
+    return f"{len(trainer.rows)} frames, {preset.splats} splats, {preset.iterations} iterations{where}"
 
 
 def thin(tracked: Track, most: int) -> Track:
@@ -217,7 +234,7 @@ def conclude(
 ) -> tuple[Avatar, Evaluation | None]:
     """From a finished training to an avatar with its corrections, subject statistics and figures."""
     head = trainer.head
-    learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows)
+    learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, head.expression_names)
     corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
     result = None
     if len(test_rows):
@@ -232,6 +249,7 @@ def conclude(
             test_rows,
             progress,
         )
+    trainer.to_cpu()
     final = with_poses(tracked, trainer.poses.pose, learned, trainer)
     avatar = Avatar(
         head=head,

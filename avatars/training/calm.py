@@ -8,6 +8,8 @@ the seen surface has settled in front of them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -18,10 +20,16 @@ from ..splats.seeding import INTERIOR, lookalikes
 from .poses import PoseTable
 
 _VIEWS = 24
-_SHOWN = 0.02
-"""Share of its own footprint that a splat must show in some frame to count as seen."""
+_SHOWN = (0.03, 0.25)
+"""Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully."""
 _GROWTH = 0.5
 """Log of how much larger than seeded an unseen splat may stay."""
+_LOOKALIKES, _ENOUGH = 12, 100
+"""Trusted splats that a doubtful one is held against, and how many there must be in all."""
+_LENIENCE = 0.05
+"""How far a doubtful splat's colour may lie outside those of its lookalikes."""
+_SOLID = 1.0
+"""Least logit of a hidden splat's opacity: from the side nothing shines through."""
 
 
 def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> np.ndarray:
@@ -33,7 +41,7 @@ def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.nd
     half = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
     color = model.parameters["color"].detach().clone().requires_grad_()
     kept = model.parameters
-    best = torch.zeros(len(color))
+    best = torch.zeros_like(color[:, 0])
     try:
         model.parameters = {k: v.detach() for k, v in kept.items()} | {"color": color}
         for row in rows[:: max(1, len(rows) // _VIEWS)]:
@@ -44,36 +52,60 @@ def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.nd
             best = torch.maximum(best, color.grad[:, 0] / _footprint(model, half, float(pose.translation[0, 2])))
     finally:
         model.parameters = kept
-    return best.clamp(0, 1).numpy()
+    return best.clamp(0, 1).cpu().numpy()
 
 
 def _footprint(model: AvatarModel, camera: Camera, depth: float) -> torch.Tensor:
     """[N] px: integral of each splat's own weight, seen broadside at the head's distance."""
-    scale, _ = torch.sort(model.parameters["log_scale"].exp() * torch.from_numpy(model.binding.extent)[:, None], 1)
+    extent = torch.from_numpy(model.binding.extent).to(model.device)
+    scale, _ = torch.sort(model.parameters["log_scale"].exp() * extent[:, None], 1)
     sigma = scale[:, 1:] * camera.fx / depth
     area = 2 * np.pi * (sigma[:, 0] ** 2 + 0.3).sqrt() * (sigma[:, 1] ** 2 + 0.3).sqrt()
     return (area * torch.sigmoid(model.parameters["logit_opacity"])).clamp_min(1e-3)
 
 
+@dataclass
+class Calmed:
+    """What training may still do with N splats."""
+
+    hidden: torch.Tensor
+    """[N] bool: never seen, and to stay as they are."""
+    low: torch.Tensor
+    """[N, 3] least colour: what shows next to nothing must not turn white to brighten a pixel by a hundredth."""
+    high: torch.Tensor
+    """[N, 3] most."""
+
+
 @torch.no_grad()
-def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camera: Camera, rows: np.ndarray) -> int:
-    """Calm what was never seen; returns how many splats that were.
+def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camera: Camera, rows: np.ndarray) -> Calmed:
+    """Calm what was hardly ever seen, in the measure in which it was not.
 
     Args:
         seeded: the splats as they started.
     """
     with torch.enable_grad():
-        seen = visibility(model, poses, camera, rows) > _SHOWN
-    if seen.all() or seen.sum() < 100:
-        return 0
-    hidden = np.flatnonzero(~seen)
-    near = lookalikes(head, seeded.triangle, model.rest_means().numpy(), seen, 8)
-    target = torch.from_numpy(hidden)
-    p = model.parameters
-    p["color"][target] = p["color"].detach()[torch.from_numpy(near)].median(1).values
-    for region, paint in INTERIOR.items():
-        inside = hidden[head.faces_of(region)[seeded.triangle[hidden]]]
-        p["color"][torch.from_numpy(inside)] = torch.tensor(paint)
-    p["log_scale"][target] = torch.minimum(p["log_scale"][target], torch.from_numpy(seeded.log_scale)[target] + _GROWTH)
-    model.bases[target] = 0
-    return len(hidden)
+        shown = visibility(model, poses, camera, rows)
+    trust = ((shown - _SHOWN[0]) / (_SHOWN[1] - _SHOWN[0])).clip(0, 1).astype(np.float32)
+    sure = trust >= 1
+    p, device = model.parameters, model.device
+    shades = p["color"].detach()
+    low, high = torch.zeros_like(shades), torch.ones_like(shades)
+    if sure.all() or sure.sum() < _ENOUGH:
+        return Calmed(torch.zeros(len(trust), dtype=torch.bool, device=device), low, high)
+    doubtful = np.flatnonzero(~sure)
+    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), sure, _LOOKALIKES)
+    alike = shades[torch.from_numpy(near).to(device)]
+    paint = alike.median(1).values
+    for region, color in INTERIOR.items():
+        inside = torch.from_numpy(head.faces_of(region)[seeded.triangle[doubtful]]).to(device)
+        paint[inside] = torch.tensor(color, device=device)
+    target, hidden = torch.from_numpy(doubtful).to(device), torch.from_numpy(trust <= 0).to(device)
+    own = torch.from_numpy(trust[doubtful])[:, None].to(device)
+    p["color"][target] = own * p["color"][target] + (1 - own) * paint
+    model.bases[target] *= own[:, :, None]
+    low[target] = torch.minimum(alike.amin(1), paint) - _LENIENCE
+    high[target] = torch.maximum(alike.amax(1), paint) + _LENIENCE
+    limit = torch.from_numpy(seeded.log_scale).to(device) + _GROWTH
+    p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
+    p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
+    return Calmed(hidden, low, high)

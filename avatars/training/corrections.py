@@ -34,10 +34,28 @@ def features(pose: Pose, scale: dict[str, np.ndarray], *, torso: bool) -> np.nda
     return np.concatenate(out, 1)
 
 
-def fit(before: Pose, after: Pose, rows: np.ndarray) -> dict[str, np.ndarray]:
+_PARTS = (("eyeLook",), ("eyeBlink", "eyeSquint", "eyeWide"), ("brow",), ("",))
+"""What expression axes begin with, in groups: eyes that look elsewhere must not pay for what helps the lips."""
+
+
+def _groups(names: tuple[str, ...]) -> list[np.ndarray]:
+    """Columns of y that share a strength: head, torso, and parts of the expression."""
+    groups = [np.arange(first, first + 3) for first in (0, 3, 6, 9)]
+    left = dict(enumerate(names))
+    for starts in _PARTS:
+        found = [i for i, name in left.items() if name.startswith(starts)]
+        for i in found:
+            del left[i]
+        if found:
+            groups.append(12 + np.array(found))
+    return groups
+
+
+def fit(before: Pose, after: Pose, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Learn the map on training rows.
 
     Args:
+        names: [E] of the expression axes.
         before: poses from landmarks and torso features (all rows of the track).
         after: the same poses after photometric refinement.
         rows: training rows.
@@ -64,8 +82,7 @@ def fit(before: Pose, after: Pose, rows: np.ndarray) -> dict[str, np.ndarray]:
         ],
         1,
     )
-    groups = [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12), slice(12, y.shape[1])]
-    weight, explained = _grouped_ridge(features(x_pose, scale, torso=True), y, groups)
+    weight, explained = _grouped_ridge(features(x_pose, scale, torso=True), y, _groups(names))
     torso = np.concatenate(
         [
             _turn(y_pose.torso_rotation, scale["torso_rotation_mean"]),
@@ -74,7 +91,7 @@ def fit(before: Pose, after: Pose, rows: np.ndarray) -> dict[str, np.ndarray]:
         1,
     )
     torso_weight, torso_explained = _grouped_ridge(
-        features(x_pose, scale, torso=False), torso, [slice(0, 3), slice(3, 6)]
+        features(x_pose, scale, torso=False), torso, [np.arange(3), np.arange(3, 6)]
     )
     return {k: v.astype(np.float32) for k, v in scale.items()} | {
         "weight": weight.astype(np.float32),
@@ -119,7 +136,7 @@ def _mean_rotation(rotation: torch.Tensor) -> np.ndarray:
     return (u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt).astype(np.float32)
 
 
-def _grouped_ridge(x: np.ndarray, y: np.ndarray, groups: list[slice]) -> tuple[np.ndarray, np.ndarray]:
+def _grouped_ridge(x: np.ndarray, y: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Weights [D, n], and for each group the share of variance explained on held-out blocks (0: switched off)."""
     weight, explained = np.zeros((x.shape[1], y.shape[1])), np.zeros(len(groups))
     for i, group in enumerate(groups):

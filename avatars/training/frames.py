@@ -33,9 +33,13 @@ class FrameStore:
         rows: indices into the clip, one per row of the track.
         size: longer side of the full resolution, px.
         focus: extra weight of mouth and eyes.
+        device: where supervision is wanted; the pictures themselves stay in the host's memory.
     """
 
-    def __init__(self, clip: Clip, rows: np.ndarray, size: int, focus: float) -> None:
+    def __init__(
+        self, clip: Clip, rows: np.ndarray, size: int, focus: float, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
         width, height = clip.size
         scale = min(1.0, size / max(width, height))
         full = (max(2, round(width * scale)), max(2, round(height * scale)))
@@ -53,32 +57,38 @@ class FrameStore:
         self.has_plate = clip.plate is not None
         plate = clip.plate if clip.plate is not None else np.zeros((height, width, 3), np.uint8)
         self.plates = [
-            torch.from_numpy(_resized(plate, at).transpose(2, 0, 1).astype(np.float32) / 255)[None] for at in self.sizes
+            torch.from_numpy(_resized(plate, at).transpose(2, 0, 1).astype(np.float32) / 255)[None].to(self.device)
+            for at in self.sizes
         ]
 
     def __len__(self) -> int:
         return len(self.landmarks)
+
+    def to(self, device: torch.device | str) -> None:
+        """Give supervision on another device from now on."""
+        self.device = torch.device(device)
+        self.plates = [plate.to(self.device) for plate in self.plates]
 
     def get(self, row: int, level: int) -> Supervision:
         """Row `row` at full (level 0) or half (level 1) resolution, over the clip's own background.
 
         Without a plate the background is black and the frame is premultiplied by its matte.
         """
-        image = torch.from_numpy(self.images[level][row]).float().mul_(1 / 255)[None]
-        matte = torch.from_numpy(self.mattes[level][row]).float().mul_(1 / 255)[None]
+        image = torch.from_numpy(self.images[level][row]).to(self.device).float().mul_(1 / 255)[None]
+        matte = torch.from_numpy(self.mattes[level][row]).to(self.device).float().mul_(1 / 255)[None]
         if not self.has_plate:
             image = image * matte
         return Supervision(image, matte, self._weight(row, level), self.plates[level])
 
     def over(self, frame: Supervision, color: Tensor) -> Supervision:
         """The same frame over a flat colour [3]: what shows of the plate is replaced, in the matte's proportion."""
-        flat = color.reshape(1, 3, 1, 1).expand_as(frame.background)
+        flat = color.to(self.device).reshape(1, 3, 1, 1).expand_as(frame.background)
         image = torch.addcmul(frame.image, 1 - frame.matte, flat - frame.background)
         return Supervision(image, frame.matte, frame.weight, flat)
 
     def _weight(self, row: int, level: int) -> Tensor:
         width, height = self.sizes[level]
-        weight = torch.ones(1, 1, height, width)
+        weight = torch.ones(1, 1, height, width, device=self.device)
         for group in (faces.LIPS, faces.EYE_L, faces.EYE_R):
             x0, y0, x1, y1 = region_box(self.landmarks[row] * (width / self.sizes[0][0]), group, width, height)
             weight[..., y0:y1, x0:x1] += self.focus

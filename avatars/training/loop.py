@@ -64,28 +64,36 @@ class Trainer:
         clip, track: footage and its tracked poses.
         rows: training rows of the track.
         preset: how much and how.
+        device: where to train (see `raster.device.choose`); poses stay in the host's memory.
     """
 
-    def __init__(self, head: Head, clip: Clip, track: Track, rows: np.ndarray, preset: Preset) -> None:
+    def __init__(
+        self, head: Head, clip: Clip, track: Track, rows: np.ndarray, preset: Preset,
+        device: torch.device | str = "cpu",
+    ) -> None:  # fmt: skip
         torch.manual_seed(preset.seed)
-        self.head, self.preset, self.rows = head, preset, rows
-        self.store = FrameStore(clip, track.frame, preset.size, preset.focus)
+        self.device = torch.device(device)
+        self.head, self.track, self.preset, self.rows = head, track, preset, rows
+        self.store = FrameStore(clip, track.frame, preset.size, preset.focus, self.device)
         width, height = self.store.sizes[0]
         self.camera = track.camera.resized(width, height)
         self.poses = PoseTable(track, head.expression_low, head.expression_high)
         self.tracked = self.poses.snapshot()
         network = self._network(track)
         self.seeded = self._seed(head, track)
-        self.model = AvatarModel(head, self.seeded, network)
+        self.model = AvatarModel(head, self.seeded, network).to(self.device)
         for value in self.model.parameters.values():
             value.requires_grad_()
         self.optimizer = Optimizer(self.model)
         self.shares = np.cumsum(rarity(self.tracked.expression[torch.from_numpy(rows)].numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
-        self.views = [camera_tensors(camera) for camera in self.cameras]
+        views = [camera_tensors(camera) for camera in self.cameras]
+        self.views = [(intrinsics.to(self.device), view.to(self.device)) for intrinsics, view in views]
         self.iteration, self.seconds, self.bad = 0, 0.0, 0
         self.smooth = float("nan")
         self.history: list[tuple[int, float]] = []
+        self.peeks: list[tuple[int, float]] = []
+        self._peek_every = min(_PEEK_EVERY, max(preset.iterations // 500 * 50, 50))
 
     def _network(self, track: Track) -> BasisNetwork:
         pose = self.poses.pose[torch.from_numpy(self.rows)]
@@ -108,13 +116,19 @@ class Trainer:
         preset = self.preset
         return seed(head, views, self.camera, preset.splats, preset.fill, preset.bases, preset.seed)
 
+    def to_cpu(self) -> None:
+        """After the last step: what evaluates, draws and saves finds everything in the host's memory."""
+        self.model.to("cpu")
+        self.store.to("cpu")
+
     # -- one step -----------------------------------------------------------------------------------------------
 
     def step(self) -> float:
         """One iteration; returns its loss."""
         preset, done = self.preset, self.iteration / self.preset.iterations
         if self.iteration in (int(share * preset.iterations) for share in _CALM_AT):
-            calm(self.model, self.head, self.seeded, self.poses, self.camera, self.rows)
+            calmed = calm(self.model, self.head, self.seeded, self.poses, self.camera, self.rows)
+            self.optimizer.limit(calmed.hidden, calmed.low, calmed.high)
         rng = np.random.default_rng([preset.seed, self.iteration])
         row = self._row()
         level = 1 if done < preset.coarse else 0
@@ -123,6 +137,7 @@ class Trainer:
         if rng.uniform() < preset.random_background:
             frame = self.store.over(frame, torch.from_numpy(rng.uniform(size=3).astype(np.float32)))
         pose, leaf = self.poses.leaf(row) if refine else (self.poses.row(row), None)
+        pose = pose.to(self.device)
         weights = self._weights(pose, rng) if learn_bases else None
         delta = None
         if weights is not None:
@@ -156,7 +171,7 @@ class Trainer:
         network = self.model.network
         state = network.state(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
         noise = torch.from_numpy(rng.normal(size=state.shape).astype(np.float32)) * (2 * self.preset.noise)
-        return network(state + noise)
+        return network(state + noise.to(self.device))
 
     def _loss(self, pose: Pose, delta: Tensor | None, frame: Supervision, level: int) -> Tensor:
         (intrinsics, view), (width, height) = self.views[level], self.store.sizes[level]
@@ -181,10 +196,11 @@ class Trainer:
 
     def run(self, directory: Path, watch: Watcher | None = None) -> None:
         """Train to the end, saving on the way; resumes from `directory` if it holds this run's checkpoint."""
-        checkpoint.restore(directory, self)
+        if not checkpoint.restore(directory, self) or not (directory / checkpoint.START).exists():
+            checkpoint.begin(directory, self)
         started = saved = time.monotonic()
         before, first = self.seconds, self.iteration
-        whole, seen = True, None
+        whole, seen = True, self.peeks[-1][1] if self.peeks else None
         try:
             while self.iteration < self.preset.iterations:
                 with ops.native_threads():
@@ -197,10 +213,10 @@ class Trainer:
                 self.seconds = before + now - started
                 if self.iteration % 50 == 0:
                     self.history.append((self.iteration, self.smooth))
+                    if self.iteration % self._peek_every == 0 and (seen := self._peek()) is not None:
+                        self.peeks.append((self.iteration, seen))
                     if watch is not None:
                         rate = (self.iteration - first) / max(now - started, 1e-6)
-                        if self.iteration % _PEEK_EVERY == 0:
-                            seen = self._peek()
                         done = (self.iteration, self.preset.iterations, self.smooth, rate, self.seconds, seen)
                         watch(Progress(*done))
                 if now - saved > _SAVE_SECONDS:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..raster import ops
 from ..splats.model import PARAMETERS, AvatarModel
+from ..splats.seeding import INTERIOR
 
 RATES = {
     "mean": [0.02] * 3,
@@ -24,10 +25,14 @@ _BETA1, _BETA2 = 0.9, 0.99
 _EPS = 1e-7
 """Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
 that shine through at a rim of one frame wander at full speed, and speckle the first side view."""
-_MAX_SCALE, _MAX_LOG_ASPECT = 0.012, 2.3
-"""Largest standard deviation, m, and log of the largest ratio between a splat's axes."""
-_FAR, _EYE_REACH = 3.0, 0.7
-"""How far a splat may leave its seat on the skin and on an eyeball, in extents."""
+_MAX_SCALE, _MAX_LOG_ASPECT, _MAX_LOG_ASPECT_INNER = 0.012, 2.3, 1.1
+"""Largest standard deviation, m, and log of the largest ratio between a splat's axes; less on eyeballs, teeth and
+tongue: a needle that seems to be a highlight sticks out as a spike when they turn."""
+_THICKNESS = (0.4, 1.0)
+"""Largest reach of a splat's axes along the normal, in extents: on the skin, and in hair and clothes."""
+_FLATTEN_EVERY = 4
+_FAR, _LID_REACH, _EYE_REACH = 3.0, 1.2, 0.7
+"""How far a splat may leave its seat on the skin, on lids and inside the mouth, and on an eyeball, in extents."""
 
 
 class Optimizer:
@@ -40,8 +45,16 @@ class Optimizer:
         self.bases_first, self.bases_second = torch.zeros_like(model.bases), torch.zeros_like(model.bases)
         self.network, self.network_grad = _flattened(model.network.net)
         self.network_first, self.network_second = torch.zeros_like(self.network), torch.zeros_like(self.network)
-        self.scale_limit = (_MAX_SCALE / torch.from_numpy(model.binding.extent)).log()[:, None]
-        self.reach, self.steady = _reach(model)
+        device = model.device
+        self.scale_limit = (_MAX_SCALE / torch.from_numpy(model.binding.extent)).log()[:, None].to(device)
+        (low, high), steady, aspect = _reach(model)
+        self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
+        self.thickness = _thickness(model)
+        self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
+        color = model.parameters["color"].detach()
+        self.color_low, self.color_high = torch.zeros_like(color), torch.ones_like(color)
+        self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
+        self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()
@@ -53,7 +66,8 @@ class Optimizer:
             if value.grad is None:
                 continue
             columns = value.shape[1] if value.ndim == 2 else 1
-            lr = torch.tensor(RATES[name], dtype=torch.float32) * rate
+            value.grad.view(-1, columns).masked_fill_(self.frozen[:, None], 0)
+            lr = self.rates[name] * rate
             ops.adam_(
                 value.view(-1, columns), value.grad.reshape(-1, columns), self.first[name].view(-1, columns),
                 self.second[name].view(-1, columns), lr, self.steps, _BETA1, _BETA2, _EPS,
@@ -61,17 +75,28 @@ class Optimizer:
             value.grad = None
         scale = self.model.parameters["log_scale"]
         torch.minimum(scale, self.scale_limit, out=scale)
-        torch.maximum(scale, scale.amax(1, keepdim=True) - _MAX_LOG_ASPECT, out=scale)
-        self.model.parameters["color"].clamp_(0, 1)
+        torch.maximum(scale, scale.amax(1, keepdim=True) - self.aspect, out=scale)
+        if self.steps % _FLATTEN_EVERY == 0:
+            torch.minimum(scale, self.thickness - _normal(self.model.parameters["quaternion"]).log(), out=scale)
+        color = self.model.parameters["color"]
+        torch.minimum(torch.maximum(color, self.color_low, out=color), self.color_high, out=color)
         mean = self.model.parameters["mean"]
         torch.minimum(torch.maximum(mean, self.reach[0], out=mean), self.reach[1], out=mean)
+
+    @torch.no_grad()
+    def limit(self, hidden: Tensor, low: Tensor, high: Tensor) -> None:
+        """From now on splats [N] bool stay as they are, and colours [N, 3] within bounds."""
+        self.frozen, self.color_low, self.color_high = hidden, low.clamp(0, 1), high.clamp(0, 1)
+        for moment in (*self.first.values(), *self.second.values(), self.bases_first, self.bases_second):
+            moment[hidden] = 0
 
     @torch.no_grad()
     def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
         """Move the bases by the rank-one gradient gradient[n, j] * weights[k], and the network by its own."""
         self.basis_steps += 1
         gradient = gradient * self.steady
-        lr = torch.tensor(BASIS_RATES, dtype=torch.float32) * rate
+        gradient.masked_fill_(self.frozen[:, None], 0)
+        lr = self.basis_rates * rate
         ops.adam_outer_(
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
             self.basis_steps, _BETA1, _BETA2, _EPS,
@@ -88,15 +113,17 @@ class Optimizer:
         """Everything that a resumed run needs."""
         out: dict[str, np.ndarray] = {}
         for name in PARAMETERS:
-            out[f"splat.{name}"] = self.model.parameters[name].detach().numpy()
-            out[f"first.{name}"] = self.first[name].numpy()
-            out[f"second.{name}"] = self.second[name].numpy()
+            out[f"splat.{name}"] = self.model.parameters[name].detach().cpu().numpy()
+            out[f"first.{name}"] = self.first[name].cpu().numpy()
+            out[f"second.{name}"] = self.second[name].cpu().numpy()
         out["bases"], out["bases.first"], out["bases.second"] = (
-            self.model.bases.numpy(), self.bases_first.numpy(), self.bases_second.numpy(),
+            self.model.bases.cpu().numpy(), self.bases_first.cpu().numpy(), self.bases_second.cpu().numpy(),
         )  # fmt: skip
         out["network"], out["network.first"], out["network.second"] = (
-            self.network.numpy(), self.network_first.numpy(), self.network_second.numpy(),
+            self.network.cpu().numpy(), self.network_first.cpu().numpy(), self.network_second.cpu().numpy(),
         )  # fmt: skip
+        out["frozen"] = self.frozen.cpu().numpy()
+        out["color.low"], out["color.high"] = self.color_low.cpu().numpy(), self.color_high.cpu().numpy()
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
         return out
 
@@ -117,26 +144,55 @@ class Optimizer:
         put(self.network, "network")
         put(self.network_first, "network.first")
         put(self.network_second, "network.second")
+        put(self.frozen, "frozen")
+        put(self.color_low, "color.low")
+        put(self.color_high, "color.high")
         self.steps, self.basis_steps = (int(x) for x in tensors["steps"])
 
 
-def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Bounds of the mean [N, 3] in extents, and a mask [N, 9] of what bases may move.
+def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+    """Bounds of the mean [N, 3] in extents, a mask [N, 9] of what bases may move, and limits [N, 1] of log aspect.
 
     Splats on the skin stay near it, else they show beside it from the side. Those of the eyeballs stay on or under its
-    surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids.
+    surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids. What
+    lies in the mouth does not bend either: what a narrow opening taught would smear in a wide one.
     """
-    mean = model.parameters["mean"].detach()
+    mean = model.parameters["mean"].detach().cpu()
     low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
     fill = mean.abs().amax(1) > 0  # surface splats start in place, fill does not
     low[fill], high[fill] = -np.inf, np.inf
-    head, corner = model.head.head, model.binding.corner
-    eye = torch.from_numpy((head.regions["eyeball_l"] | head.regions["eyeball_r"])[corner].all(1))
+
+    def part(*names: str) -> Tensor:
+        head = model.head.head
+        mask = np.logical_or.reduce([head.regions[name] for name in names if name in head.regions])
+        return torch.from_numpy(mask[model.binding.corner].all(1))
+
+    eye, lid = part("eyeball_l", "eyeball_r"), part("eyelids")
+    inner = part(*INTERIOR)
+    low[lid | inner], high[lid | inner] = -_LID_REACH, _LID_REACH
     low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
     high[eye, 2] = 0.0
     steady = torch.ones(len(mean), 9)
-    steady[eye, :6] = 0.0
-    return (low, high), steady
+    steady[eye | inner, :6] = 0.0
+    aspect = torch.where(eye | inner, _MAX_LOG_ASPECT_INNER, _MAX_LOG_ASPECT)[:, None]
+    return (low, high), steady, aspect
+
+
+def _thickness(model: AvatarModel) -> Tensor:
+    """[N, 1] log of how far each axis of a splat may reach along the normal of the skin, in extents.
+
+    One camera does not see depth: a needle that points at it looks like a dot, and like a needle from the side.
+    """
+    fill = model.parameters["mean"].detach().abs().amax(1) > 0
+    reach = torch.tensor(_THICKNESS, device=fill.device).log()
+    return torch.where(fill, reach[1], reach[0])[:, None]
+
+
+def _normal(quaternion: Tensor) -> Tensor:
+    """[N, 3] how much of each axis lies along z, in (0, 1]."""
+    w, x, y, z = torch.nn.functional.normalize(quaternion, dim=1).unbind(1)
+    along = torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1)
+    return along.abs_().clamp_(1e-3, 1)
 
 
 def _flattened(net: torch.nn.Module) -> tuple[Tensor, Tensor]:

@@ -117,8 +117,9 @@ def _frames(painter: Painter, track: Track, result: Evaluation | None) -> str:
     usual = painter.usual(result, _HELD_OUT)
     worst = _worst(track, {row: a["psnr"] for row, (a, _) in score.items()})
     words = (
-        "None of these frames was trained on. 'Fitted' poses the avatar by the frame's pixels, 'landmarks' by face "
-        "landmarks alone, as a live driver would. Differences are four times enlarged. Click a picture to enlarge it."
+        "None of these frames was trained on. 'Fitted' poses the avatar by the frame's pixels, 'landmarks' by "
+        "landmarks of the face and features followed on the torso. Differences are four times enlarged. Click a "
+        "picture to enlarge it."
     )
     seen = html.section(
         "Unseen frames", words, "".join(html.row(painter.held_out_row(row, *score[row]), "five") for row in usual)

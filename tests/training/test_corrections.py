@@ -28,7 +28,7 @@ def _moved(pose: Pose, seed: int) -> tuple[Pose, Pose]:
 def test_a_linear_correction_is_learnt_and_carries_to_new_frames() -> None:
     head, _, track = make_scene(frames=80, size=16)
     before, after = _moved(Pose.of_track(track), 0)
-    learned = corrections.fit(before, after, np.arange(64))
+    learned = corrections.fit(before, after, np.arange(64), head.expression_names)
     found = corrections.apply(learned, before, head.expression_low, head.expression_high)
     error = (found.translation - after.translation)[64:].norm(dim=1)
     none = (before.translation - after.translation)[64:].norm(dim=1)
@@ -46,7 +46,7 @@ def test_noise_is_not_learnt() -> None:
     after = Pose(
         before.expression, before.rotation, before.translation + noise, before.torso_rotation, before.torso_translation
     )
-    learned = corrections.fit(before, after, np.arange(80))
+    learned = corrections.fit(before, after, np.arange(80), head.expression_names)
     found = corrections.apply(learned, before, head.expression_low, head.expression_high)
     assert float((found.translation - before.translation).norm(dim=1).mean()) < 0.0025
 
@@ -55,7 +55,24 @@ def test_nothing_learnt_changes_nothing(scene: tuple[Head, Clip, Track]) -> None
     head, _, track = scene
     pose = Pose.of_track(track)
     assert corrections.apply({}, pose, head.expression_low, head.expression_high) is pose
-    learned = corrections.fit(pose, pose, np.arange(len(pose)))
+    learned = corrections.fit(pose, pose, np.arange(len(pose)), head.expression_names)
     found = corrections.apply(learned, pose, head.expression_low, head.expression_high)
     torch.testing.assert_close(found.rotation, pose.rotation, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.expression, pose.expression, atol=1e-5, rtol=0)
+
+
+def test_eyes_do_not_pay_for_the_lips() -> None:
+    """Noise in the gaze beside a lawful lip: the lip is corrected and the gaze left alone."""
+    head, _, track = make_scene(frames=80, size=16)
+    before = Pose.of_track(track)
+    names = head.expression_names
+    gaze, lip = names.index("eyeLookUpLeft"), names.index("mouthFunnel")
+    expression = before.expression.clone()
+    expression[:, lip] += 0.2 + 0.5 * before.expression[:, names.index("jawOpen")]
+    expression[:, gaze] += torch.from_numpy(np.random.default_rng(2).normal(size=80).astype(np.float32)) * 0.05
+    after = Pose(expression, before.rotation, before.translation, before.torso_rotation, before.torso_translation)
+    learned = corrections.fit(before, after, np.arange(80), names)
+    weight = learned["weight"][:, 12:]
+    assert np.abs(weight[:, gaze]).max() == 0
+    found = corrections.apply(learned, before, head.expression_low - 1, head.expression_high + 1)
+    assert float((found.expression - after.expression)[:, lip].abs().mean()) < 0.01

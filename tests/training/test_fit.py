@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from avatars import geometry
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
 from avatars.training import metrics
@@ -75,8 +76,13 @@ def test_calming_costs_nothing_that_shows(trained: Trainer) -> None:
     seen = visibility(trained.model, trained.poses, trained.camera, TRAIN)
     assert seen.min() >= 0
     assert seen.max() <= 1
-    count = calm(trained.model, trained.head, trained.seeded, trained.poses, trained.camera, TRAIN)
-    assert 0 < count < 1500
+    calmed = calm(trained.model, trained.head, trained.seeded, trained.poses, trained.camera, TRAIN)
+    hidden = calmed.hidden
+    assert 0 < int(hidden.sum()) < 1500
+    assert not trained.model.bases[hidden].any()
+    color = trained.model.parameters["color"].detach()[hidden]
+    assert bool((color >= calmed.low[hidden] - 1e-6).all())
+    assert bool((color <= calmed.high[hidden] + 1e-6).all())
     after = metrics.mean(measure(trained.model, trained.store, trained.camera, trained.poses.pose[:3], np.arange(3)))
     assert after["psnr"] > before["psnr"] - 1.0
 
@@ -112,3 +118,32 @@ def test_over_another_colour_only_the_background_changes(scene: tuple[Head, Clip
     torch.testing.assert_close(
         other.image[0, :, away], torch.tensor([1.0, 0, 0])[:, None].expand(-1, int(away.sum())), atol=0.01, rtol=0
     )
+
+
+def test_frozen_splats_stay_as_they_are(trained: Trainer) -> None:
+    hidden = torch.zeros(len(trained.seeded), dtype=torch.bool)
+    hidden[::3] = True
+    color = trained.model.parameters["color"].detach()
+    everywhere = torch.zeros_like(color), torch.ones_like(color)
+    trained.optimizer.limit(hidden, *everywhere)
+    before = {k: v.detach().clone() for k, v in trained.model.parameters.items()} | {
+        "bases": trained.model.bases.clone()
+    }
+    for _ in range(3):
+        trained.step()
+    after = dict(trained.model.parameters) | {"bases": trained.model.bases}
+    for name, value in before.items():
+        assert torch.equal(value[hidden], after[name].detach()[hidden]), name
+        assert not torch.equal(value[~hidden], after[name].detach()[~hidden]), name
+    trained.optimizer.limit(torch.zeros_like(hidden), *everywhere)
+
+
+def test_no_axis_reaches_far_along_the_normal(trained: Trainer) -> None:
+    """One camera does not see depth: needles that point at it must not grow."""
+    for _ in range(4):  # the limit is applied every few steps
+        trained.step()
+    scale = trained.model.parameters["log_scale"].detach().exp()
+    turn = geometry.matrix_from_quaternion(trained.model.parameters["quaternion"].detach())
+    reach = turn[:, 2].abs() * scale
+    limit = torch.where(trained.optimizer.thickness.exp() < 0.5, 0.4, 1.0)  # extents: on the skin, and elsewhere
+    assert float((reach / limit).max()) < 1.1  # measured 1.02: quaternions move on between two applications
