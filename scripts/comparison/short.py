@@ -1,0 +1,112 @@
+"""Two seconds of footage: an avatar from the first frames of a clip, measured on all that follow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+
+from avatars.data import Clip, Track
+from avatars.heads.anny import default_head
+from avatars.heads.head import Head
+from avatars.tracking.personal import personalise
+from avatars.tracking.residuals import LandmarkModel
+from avatars.tracking.solve import Solver
+from avatars.tracking.track import track
+from avatars.training import corrections
+from avatars.training.evaluate import evaluate
+from avatars.training.loop import Trainer
+from avatars.training.presets import Preset
+from avatars.training.redetect import redetect
+
+from .trial import source
+
+_MEASURED = 24
+
+
+def short(path: Path, work: Path, preset: Preset, frames: int, say: Callable[[str], None]) -> dict[str, float]:
+    """Figures on the frames after the first `frames`.
+
+    Identity, focal length, landmark seats and everything that is trained come from the first frames alone; the others
+    are posed by landmarks with those held fixed, then as held-out frames always are.
+
+    Args:
+        path, work: see `trial.source`.
+    """
+    head = default_head()
+    _, clip, tracked, _ = source(path, work, head)
+    first = tracked.frame[:frames]
+    tracked = _tracked(clip, head, tracked, first)
+    person, own = personalise(head, tracked)
+    train_rows = np.arange(len(first))
+    test_rows = np.arange(len(first), len(own.frame))
+    test_rows = test_rows[np.linspace(0, len(test_rows) - 1, min(_MEASURED, len(test_rows))).astype(int)]
+    trainer = Trainer(person, clip, own, train_rows, preset)
+    with tempfile.TemporaryDirectory() as directory:
+        trainer.run(Path(directory), lambda p: say(f"  step {p.iteration}") if p.iteration % 1000 == 0 else None)
+    learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, person.expression_names)
+    corrected = corrections.apply(learned, trainer.tracked, person.expression_low, person.expression_high)
+    result = evaluate(
+        trainer.model, trainer.store, trainer.camera, trainer.poses, learned, corrected, train_rows, test_rows
+    )
+    landmark = corrected[torch.from_numpy(result.rows)]
+    found = redetect(
+        trainer.model, trainer.store, trainer.camera, {"": result.fitted, "landmark_": landmark}, result.rows
+    )
+    return result.to_json() | found | {"trained_on": float(len(first)), "seconds": trainer.seconds}
+
+
+def _tracked(clip: Clip, head: Head, whole: Track, first: np.ndarray) -> Track:
+    """A track of all frames whose shared unknowns the first ones alone decided.
+
+    The torso, which has none, is taken over from the whole track, moved to where the short one has it.
+    """
+    part = _cut(clip, first)
+    known = track(part, head)
+    rows = whole.frame
+    solver = Solver(LandmarkModel.of(head), clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names)
+    solver.state = replace(
+        solver.state,
+        identity=known.identity.astype(float),
+        focal=known.camera.fx,
+        offsets=known.landmark_offsets.astype(float),
+    )
+    depth = known.translation[:, 2].mean() / solver.state.translation[:, 2].mean()
+    solver.state.translation *= depth
+    for damping in (1e-1, 1e-2, *[1e-3] * 8):
+        solver.step(identity=False, focal=False, damping=damping)
+
+    count, state = len(first), solver.state
+    rotation = Rotation.from_matrix(state.rotation).as_rotvec().astype(np.float32)
+    moved = known.torso_translation.mean(0) - whole.torso_translation[:count].mean(0)
+    joined = replace(
+        whole,
+        identity=known.identity,
+        camera=known.camera,
+        landmark_offsets=known.landmark_offsets,
+        expression=state.expression.astype(np.float32),
+        rotation=rotation,
+        translation=state.translation.astype(np.float32),
+        torso_translation=(whole.torso_translation + moved).astype(np.float32),
+    )
+    for name in ("expression", "rotation", "translation", "torso_rotation", "torso_translation"):
+        getattr(joined, name)[:count] = getattr(known, name)
+    return joined.validate()
+
+
+def _cut(clip: Clip, frames: np.ndarray) -> Clip:
+    """The clip's frames up to the last of some."""
+    end = int(frames[-1]) + 1
+    return replace(
+        clip,
+        frames=clip.frames[:end],
+        times=clip.times[:end],
+        landmarks=clip.landmarks[:end],
+        matte=clip.matte[:end],
+        rejects=clip.rejects[:end],
+    )

@@ -1,0 +1,175 @@
+"""The comparison: baselines start where ours starts and learn, holes and flights are seen, all are measured alike."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avatars.data import Track
+from avatars.splats.model import AvatarModel
+from avatars.training import build
+from avatars.training.columns import table
+from avatars.training.loop import Trainer
+from avatars.training.presets import Preset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from comparison.baselines import OffsetModel, RigidModel, encode, uv_seeds
+from comparison.measure import measured
+from comparison.stillness import jitter
+from comparison.sweeps import Measure, combinations, holes
+from comparison.train import Baseline, Offset, Rigid
+
+from avatars.training.views import rest_pose
+from tests.training.scene import make_scene
+
+Shop = tuple[Trainer, Track, np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    head, clip, track = make_scene(frames=16)
+    preset = Preset(size=96, splats=800, bases=4, iterations=60, coarse=0.0)
+    return build.prepare(head, clip, track, preset, "tail")
+
+
+def _seeded(shop: Trainer) -> AvatarModel:
+    return AvatarModel(shop.head, shop.seeded, shop.model.network)
+
+
+def test_rigid_splats_start_where_ours_start(shop: Shop) -> None:
+    """On a head that is only placed, not deformed, the change of frame is exact: the same picture to rounding."""
+    trainer = shop[0]
+    place = trainer.poses.row(0)
+    vertices = torch.from_numpy(trainer.head.template) @ place.rotation[0].T + place.translation
+    (intrinsics, view), (width, height) = trainer.views[0], trainer.store.sizes[0]
+    with torch.no_grad():
+        ours, rigid = (
+            model.draw(vertices[None], None, intrinsics, view, width, height, torch.ones(3)).color
+            for model in (_seeded(trainer), RigidModel(trainer.head, trainer.seeded))
+        )
+    assert float((ours - rigid).abs().max()) < 0.02  # where two splats at one depth swap
+    assert float((ours - rigid).abs().mean()) < 1e-5
+
+
+def test_rigid_splats_follow_their_triangle(shop: Shop) -> None:
+    """A turned, moved and doubled triangle turns, moves and doubles its splats."""
+    trainer = shop[0]
+    model = RigidModel(trainer.head, trainer.seeded)
+    rest = torch.from_numpy(trainer.head.template).double()[None]
+    turn = torch.linalg.qr(torch.tensor(np.random.default_rng(0).normal(size=(3, 3))))[0]
+    turn = turn * torch.linalg.det(turn)
+    a, b = model.triangles(rest), model.triangles(2 * rest @ turn.T + 0.3)
+    assert torch.allclose(2 * a[0] @ turn.T + 0.3, b[0], atol=1e-9)
+    assert torch.allclose(turn @ a[1], b[1], atol=1e-6)
+    assert torch.allclose(2 * a[2], b[2], rtol=1e-6)
+    assert torch.allclose(torch.linalg.det(a[1]), torch.ones(1).double(), atol=1e-6)
+
+
+def test_uv_seeds_lie_on_the_triangles_that_film_shows(shop: Shop) -> None:
+    trainer = shop[0]
+    seeds = uv_seeds(trainer.head, trainer.seeded, 800).validate(len(trainer.head.faces))
+    assert 800 <= len(seeds) < 1100
+    assert set(seeds.triangle) <= set(trainer.seeded.triangle)
+    assert np.abs(seeds.barycentric.sum(1) - 1).max() < 1e-5
+    assert seeds.barycentric.min() > -1e-6
+
+
+def test_an_untrained_offset_network_leaves_splats_on_the_mesh(shop: Shop) -> None:
+    trainer = shop[0]
+    model = OffsetModel(trainer.head, uv_seeds(trainer.head, trainer.seeded, 800), trainer.model.network.scale, 16, 2)
+    delta = model.delta(model.weights(trainer.poses.row(3)))
+    assert delta.shape == (1, len(model.binding), 18)
+    assert float(delta[..., :9].detach().abs().max()) == 0
+    assert encode(torch.zeros(2, 3)).shape == (2, 51)
+
+
+@pytest.mark.parametrize("kind", [Rigid, Offset])
+def test_baselines_learn(shop: Shop, kind: type[Baseline]) -> None:
+    trainer = shop[0]
+    start = copy.deepcopy(trainer.poses)
+    baseline = kind(trainer, start)
+
+    def loss() -> float:
+        frame = trainer.store.get(5, 0)
+        with torch.no_grad():
+            return float((baseline.draw(baseline.poses.row(5), frame, 0) - frame.image).abs().mean())
+
+    before = loss()
+    done = baseline.train(1.0)
+    assert done.iterations > 5
+    assert loss() < 0.9 * before
+    assert torch.equal(start.pose.expression, trainer.poses.pose.expression)  # what all start from is not touched
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Rigid, Offset])
+def test_baselines_are_measured_like_ours(shop: Shop, kind: type[Baseline]) -> None:
+    trainer, track, train_rows, test_rows = shop
+    baseline = kind(trainer, trainer.poses)
+    done = baseline.train(0.5)
+    found = measured(trainer, track, done, train_rows, test_rows[:1], None)
+    assert found.figures["psnr"] > 10
+    assert found.figures["splats"] == len(baseline.model.binding)
+    assert found.figures["megabytes"] > 0
+    assert "novel_view_30" not in found.figures
+
+
+def test_holes_are_seen_and_outlines_are_not() -> None:
+    face = np.zeros((100, 100), bool)
+    face[20:80, 20:80] = True
+    alpha = np.zeros((100, 100))
+    alpha[20:80, 22:80] = 1  # the person is narrower than the mesh
+    assert not holes(face, alpha).any()
+    alpha[50:53, 50:53] = 0.2
+    assert holes(face, alpha).sum() == 9
+    alpha[20:60, 40:44] = 0  # open to the outside, but deep in the face
+    assert holes(face, alpha).sum() > 9 + 80
+
+
+def test_a_splat_that_flies_off_is_seen(shop: Shop) -> None:
+    trainer = shop[0]
+    model = _seeded(trainer)
+    avatar = build_avatar(trainer, shop[1])
+    rest = rest_pose(avatar)
+    measure = Measure(model, avatar, rest)
+    assert measure("rest", rest).reach < 1.5
+    head = np.flatnonzero(measure.of_head)[0]
+    model.parameters["mean"][head] += 0.5 / model.binding.extent[head]  # half a metre
+    face = measure("flown", rest)
+    assert face.reach > 3
+    assert not face.good
+
+
+def build_avatar(trainer: Trainer, track: Track):
+    """An avatar that was never trained."""
+    from avatars.splats.avatar import Avatar, Subject
+
+    splats = _seeded(trainer).splats(trainer.seeded)
+    return Avatar(trainer.head, splats, trainer.model.network, track, Subject.of_track(track))
+
+
+def test_combinations_are_faces() -> None:
+    for face in combinations(20).values():
+        assert face.min() >= 0
+        assert 0 < face.max() <= 1
+
+
+def test_jitter_of_white_noise() -> None:
+    """Deviation s in x and y: a distance of s * sqrt(2), to what a thousand samples say."""
+    rng = np.random.default_rng(0)
+    points = 100 + 0.1 * rng.normal(size=(1000, 5, 2))
+    assert jitter(points) == pytest.approx(0.1 * np.sqrt(2), rel=0.05)
+
+
+def test_the_table_marks_the_best() -> None:
+    text = table({"a": {"psnr": 30.0, "redetected_px": 1.0}, "b": {"psnr": 29.0, "redetected_px": 0.5}})
+    first, second = text.splitlines()[1:]
+    assert "30*" in first
+    assert "29*" not in first
+    assert "0.5*" in second
