@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..data import Camera, Motion
+    from ..speech.habits import Amounts
     from ..splats.avatar import Avatar
 
 
@@ -23,7 +24,7 @@ class Drive:
     The lips follow the sound; blinks, gaze, brows and the head move as the subject's do. What `avatars speech
     personalize` learned is used where it is there.
 
-    Writes OUT.mp4 with the sound (mono, 16 kHz), or a folder of PNGs.
+    Writes OUT.mp4 with the sound (mono, 48 kHz), or a folder of PNGs.
     """
 
     avatar: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="X.avatar")]
@@ -42,6 +43,9 @@ class Drive:
     """Speak as this subject; the avatar's own style by default, if it has one."""
     still: bool = False
     """Keep the head still; the face goes on moving."""
+    amount: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME:AMOUNT")] = ()
+    """Such as head:0.5 blinks:0: how much of each movement is made, from 0 (none) over 1 (the subject's own) to 2;
+    blinks, gaze, head, brows, nonverbal."""
     camera: Literal["front", "orbit"] = "front"
     """From straight ahead, or swinging 30 degrees to both sides."""
     motion_out: Annotated[Path | None, tyro.conf.arg(metavar="MOTION.csv")] = None
@@ -67,17 +71,18 @@ class Drive:
 
         self._check()
         weights, intensity = parse_emotion(self.emotion)
-        sound = self._sound()
+        amounts = parse_amounts(self.amount, self.still)
+        sound, played, rate = self._sound()
         avatar = Avatar.load(self.avatar)
         with Bars() as bars:
             bars.stage("listen", f"{len(sound) / 16000:.1f} s")
-            motion = self._motion(avatar, sound, weights, intensity)
+            motion = self._motion(avatar, sound, weights, intensity, amounts)
             poses = Retarget(avatar)(motion)
             cameras = self._cameras(avatar, len(poses))
             draw = Drawer(avatar, self.background, cameras[0])
             bars.stage("render", f"{len(poses)} frames")
             frames = reported(len(poses), lambda i: draw(Shot(poses[i], cameras[i])), bars.progress)
-            count = write_frames(self.output, frames, self.fps, overwrite=self.overwrite, sound=sound)
+            count = write_frames(self.output, frames, self.fps, overwrite=self.overwrite, sound=played, sound_rate=rate)
             if self.motion_out is not None:
                 write_csv(motion, self.motion_out)
         print(f"{self.output}: {count} frames at {self.fps:g} frames/s")
@@ -108,34 +113,36 @@ class Drive:
             require_new(self.motion_out, self.overwrite)
             require_writable(self.motion_out)
 
-    def _sound(self) -> np.ndarray:
-        """[samples] float32 mono at 16 kHz to speak."""
-        from ..capture.audio import read_audio
+    def _sound(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """([samples] float32 mono at 16 kHz to speak, the same as it will be heard, its rate in Hz)."""
+        from ..capture.audio import SAMPLE_RATE, read_audio
         from ..errors import InputError
         from ..speech.speak import speak
 
         if self.text is not None:
-            return speak(self.text, self.voice or "en")
+            spoken = speak(self.text, self.voice or "en")
+            return spoken, spoken, SAMPLE_RATE
         assert self.audio is not None
-        sound = read_audio(self.audio)
-        if sound is None:
+        sound, played = read_audio(self.audio), read_audio(self.audio, _HEARD)
+        if sound is None or played is None:
             raise InputError("The video has no sound", where=self.audio, fix="Give a sound file")
-        return sound
+        return sound, played, _HEARD
 
-    def _motion(self, avatar: Avatar, sound: np.ndarray, emotion: dict[str, float], intensity: float) -> Motion:
+    def _motion(
+        self, avatar: Avatar, sound: np.ndarray, emotion: dict[str, float], intensity: float, amounts: Amounts
+    ) -> Motion:
         """The subject's face and head while they say this."""
-        from ..motion.voice import habits_of, style_of
+        from ..motion.voice import voice_of
         from ..speech.evaluate import joined
-        from ..speech.habits import Amounts
         from ..speech.stream import Stream
         from ..speech.style import Style
 
-        style = style_of(self.avatar) if self.style is None else Style.load(self.style)
+        style = voice_of(avatar) if self.style is None else Style.load(self.style)
         stream = Stream(
             self.fps,
             style=style,
-            habits=habits_of(avatar) if style is None else style.habits,
-            amounts=Amounts(head=0.0 if self.still else 1.0),
+            habits=style.habits,
+            amounts=amounts,
         )
         stream.set_emotion(emotion, intensity)
         stream.reset()  # the emotion is there from the first frame on
@@ -157,6 +164,8 @@ class Drive:
         return [fitted(camera, size) for camera in swing]
 
 
+_HEARD = 48000
+"""Hz of the sound in the film."""
 _ORBIT = 8.0
 """s for the camera to go to both sides and back."""
 
@@ -182,3 +191,29 @@ def parse_emotion(words: tuple[str, ...]) -> tuple[dict[str, float], float]:
     # Unusable numbers go on as they are: the stream names them.
     shared = amounts if not (math.isfinite(total) and total > 0) else {k: v / total for k, v in amounts.items()}
     return shared, total if math.isfinite(total) and total > 0 else 1.0
+
+
+def parse_amounts(words: tuple[str, ...], still: bool = False) -> Amounts:
+    """How much of each movement, of words such as head:0.5; `still` is head:0.
+
+    Raises:
+        InputError: another movement, one that is named twice, or an amount that is no number from 0 to 2.
+    """
+    from dataclasses import fields
+
+    from ..errors import InputError
+    from ..speech.habits import Amounts
+
+    known = [f.name for f in fields(Amounts)]
+    found: dict[str, float] = {"head": 0.0} if still else {}
+    for word in words:
+        name, _, amount = word.partition(":")
+        if name not in known:
+            raise InputError(f"Unknown movement '{name}'", where="--amount", fix=f"Choose from: {', '.join(known)}")
+        if name in found:
+            raise InputError(f"The amount of {name} is given twice", where="--amount")
+        try:
+            found[name] = float(amount)
+        except ValueError:
+            raise InputError(f"'{word}' is no amount", where="--amount", fix=f"Write {name}:0.5") from None
+    return Amounts(**found)

@@ -11,9 +11,9 @@ import tyro
 from ..speech.cli import SpeechCorpus, SpeechEvaluate, SpeechPersonalize, SpeechTrain
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from ..data import Clip, Motion
     from ..splats.avatar import Avatar
+    from ..training.build import Run
 
 
 @dataclass(frozen=True)
@@ -38,30 +38,41 @@ class Evaluate:
         if not _is_avatar(self.source):
             SpeechEvaluate(self.source, self.motion, self.style, self.json, self.output).run()
             return
-        from ..files import write_json
-        from ..motion.voice import movement, style_of
+        import tempfile
+
+        from ..files import require_writable, write_json
+        from ..motion.voice import style_of
         from ..speech.evaluate import evaluate_clip
         from ..speech.report import write_report
         from ..speech.style import Style
+        from .speech_film import write_side_by_side
 
-        avatar, sound = _with_sound(self.source, self.run_directory)
-        style = style_of(self.source) if self.style is None else Style.load(self.style)
-        result = evaluate_clip(sound, movement(avatar), style)
+        for path in (self.json, self.output):
+            if path is not None:
+                require_writable(path)
+        avatar, clip, run = _with_clip(self.source, self.run_directory)
+        assert clip.audio is not None
+        style = style_of(avatar) if self.style is None else Style.load(self.style)
+        result = evaluate_clip(clip.audio, whole_movement(avatar, clip, run), style)
         for name, value in result.figures.items():
             print(f"{name}: {value}")
         if self.json is not None:
             write_json(self.json, result.figures)
         if self.output is not None:
-            write_report(self.output, f"Speech: {self.source.name}", result)
+            with tempfile.TemporaryDirectory() as folder:
+                film = Path(folder) / "side.mp4"
+                write_side_by_side(film, avatar, clip, style)
+                caption = "Left: the clip. Right: the avatar, driven by the clip's sound alone."
+                write_report(self.output, f"Speech: {self.source.name}", result, {caption: film})
 
 
 @dataclass(frozen=True)
 class Personalize:
     """Learn the subject's way of speaking from the clip that their avatar was made of.
 
-    Each step is kept only if seconds of the clip that it did not learn from get better. The result lies in the avatar
-    (style.safetensors, style.json), where `avatars drive` finds it. With a sound file, --motion and -o take the place
-    of the avatar.
+    Each step is kept only if seconds of the clip that it did not learn from get better. The result and its scores are
+    kept in the avatar, where `avatars drive` finds them; `avatars build` does the same at its end. With a sound file,
+    --motion and -o take the place of the avatar.
     """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="X.avatar|SOUND")]
@@ -83,13 +94,12 @@ class Personalize:
                                  fix="Give an avatar, or a sound with --motion FILE and -o FILE")  # fmt: skip
             SpeechPersonalize(self.source, self.motion, self.output).run()
             return
-        from ..motion.voice import learn_style, save_style
+        from ..motion.voice import learn_style, save_style, taken
 
-        avatar, sound = _with_sound(self.source, self.run_directory)
-        style = learn_style(avatar, sound, report=print)
-        path = save_style(style, self.source)
-        taken = ", ".join(style.facts["accepted"]) or "blinks, gaze and head only; the usual way of speaking is as good"
-        print(f"{path}: {taken}")
+        avatar, clip, run = _with_clip(self.source, self.run_directory)
+        style = learn_style(avatar, clip.audio, print, whole_movement(avatar, clip, run))
+        save_style(style, self.source)
+        print(f"{self.source}: {taken(style)}")
 
 
 @dataclass(frozen=True)
@@ -109,11 +119,11 @@ class Speech:
 
 
 def _is_avatar(path: Path) -> bool:
-    return (path / "manifest.json").is_file()
+    return path.suffix == ".avatar" or (path / "manifest.json").is_file()
 
 
-def _with_sound(path: Path, run_directory: Path | None) -> tuple[Avatar, np.ndarray]:
-    """(avatar, [samples] of its clip at 16 kHz).
+def _with_clip(path: Path, run_directory: Path | None) -> tuple[Avatar, Clip, Run]:
+    """(avatar, its clip, which has sound, where it was made).
 
     Raises:
         InputError: the run directory holds no clip, one of another film, or one without sound.
@@ -131,4 +141,24 @@ def _with_sound(path: Path, run_directory: Path | None) -> tuple[Avatar, np.ndar
         raise InputError("The clip is not the one that the avatar was made from", where=run.clip, fix="Pass --run RUN")
     if clip.audio is None:
         raise InputError("The clip has no sound", where=run.clip, fix="Build from a film in which the subject speaks")
-    return avatar, clip.audio
+    return avatar, clip, run
+
+
+def whole_movement(avatar: Avatar, clip: Clip, run: Run) -> Motion:
+    """All of a clip's motion as movement from the subject's rest: from the avatar, or, where training took only some of
+    the frames, from the track of them all.
+
+    Raises:
+        InputError: the run directory holds no track, or the head model has changed since.
+    """
+    from ..motion.sources import motion_of_track
+    from ..motion.voice import from_rest, movement
+    from ..tracking.personal import personalise
+    from ..training.build import Listener
+    from .stages import head_of, track_of
+
+    if len(avatar.track.frame) >= clip.used.sum():
+        return movement(avatar)
+    landmark = track_of(run)
+    person, tracked = personalise(head_of(landmark, Listener()), landmark)
+    return from_rest(motion_of_track(tracked, person))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .aligned import Aligned
-from .articulation import ARTICULATORS, GAP, LOWER_DOWN, LOWER_SHARE, UPPER_SHARE, UPPER_UP
+from .articulation import ARTICULATORS, GAP, REACH
 from .condition import DEFAULT_LOOK_AHEAD, SIZE, STYLE, condition
 from .engines.utterance import RATE
 from .features import FrontEnd
@@ -94,7 +94,7 @@ class Learner(nn.Module):
         out = curves * gain + bias * (gap / 0.1).clamp(max=1)
         own = gap * gain[GAP] + bias[GAP] * (gap / 0.3).clamp(max=1)
         out = torch.cat([out[:, :GAP], own, out[:, GAP + 1 :]], 1).clamp(0, 1.5)
-        most = out[:, 0] + LOWER_SHARE * out[:, LOWER_DOWN] + UPPER_SHARE * out[:, UPPER_UP]
+        most = (out @ torch.from_numpy(REACH)).clamp_min(0)
         return torch.cat([out[:, :GAP], torch.minimum(out[:, GAP], most)[:, None], out[:, GAP + 1 :]], 1)
 
     def add_low_rank(self, generator: torch.Generator) -> list[nn.Parameter]:

@@ -11,6 +11,7 @@ from avatars.errors import InputError
 
 from . import metrics
 from .articulation import GAP, from_arkit
+from .condition import condition
 from .engines.utterance import RATE
 from .runtime import Runtime
 from .score import run
@@ -59,6 +60,7 @@ def estimate_offset(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> tuple[
     since the jaw leads the voice.
     """
     frames = len(pcm) * HZ // RATE
+    runtime.set_condition(condition())  # the usual look-ahead, which `run` takes off
     _, heard = run(runtime, pcm)
     arkit, known = resampled(motion, (np.arange(frames) + 0.5) / HZ)
     seen = from_arkit(arkit)[:, GAP]

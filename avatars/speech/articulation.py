@@ -17,8 +17,14 @@ JAW, GAP, FUNNEL, PUCKER, STRETCH, SMILE, LOWER_DOWN, UPPER_UP, ROLL_LOWER, PRES
 
 SCALE = 0.6
 """ARKit's jawOpen of the widest speech; 1.0 is a yawn."""
-LOWER_SHARE, UPPER_SHARE = 0.5, 0.3
-"""How far lowered lower lip and raised upper lip part the lips, relative to the jaw."""
+PARTING = {
+    "jawOpen": 1.0, "mouthClose": -1.0, "mouthFunnel": 0.43, "mouthShrugLower": -0.14, "mouthShrugUpper": 0.13,
+    "mouthRollLower": -0.12, "mouthRollUpper": -0.11, "mouthUpperUpLeft": 0.07, "mouthUpperUpRight": 0.07,
+    "mouthLowerDownLeft": 0.055, "mouthLowerDownRight": 0.055, "mouthSmileLeft": -0.045, "mouthSmileRight": -0.045,
+    "mouthPressLeft": -0.045, "mouthPressRight": -0.045,
+}  # fmt: skip
+"""How far a coefficient parts the inner lips, relative to the jaw: measured on the default head, where one unit of
+jawOpen is 34 mm. Tracked gaps in these terms follow detected lip landmarks with r = 0.98."""
 
 _DIRECT = {
     "jawOpen": (JAW, SCALE),
@@ -43,13 +49,16 @@ _COLUMNS = np.array([INDEX[name] for name in _DIRECT])
 _SOURCES = np.array([source for source, _ in _DIRECT.values()])
 _GAINS = np.array([gain for _, gain in _DIRECT.values()], np.float32)
 _CLOSE, _JAW_OPEN = INDEX["mouthClose"], INDEX["jawOpen"]
-_LOWER = [INDEX["mouthLowerDownLeft"], INDEX["mouthLowerDownRight"]]
-_UPPER = [INDEX["mouthUpperUpLeft"], INDEX["mouthUpperUpRight"]]
+_PARTING = np.zeros(len(NAMES), np.float32)
+_PARTING[[INDEX[name] for name in PARTING]] = list(PARTING.values())
+REACH = np.zeros(len(ARTICULATORS), np.float32)
+"""[11] lip gap that each articulator makes by itself, before mouthClose takes some of it back."""
+np.add.at(REACH, _SOURCES, _GAINS * _PARTING[_COLUMNS] / SCALE)
 
 
 def possible_gap(curves: np.ndarray) -> np.ndarray:
     """[...] the widest lip gap that the jaw and lips of [..., 11] articulators allow."""
-    return curves[..., JAW] + LOWER_SHARE * curves[..., LOWER_DOWN] + UPPER_SHARE * curves[..., UPPER_UP]
+    return np.maximum(curves @ REACH, 0)
 
 
 def to_arkit(curves: np.ndarray) -> np.ndarray:
@@ -74,10 +83,7 @@ def from_arkit(arkit: np.ndarray) -> np.ndarray:
 
 def lip_gap(arkit: np.ndarray) -> np.ndarray:
     """[...] lip gap of ARKit coefficients [..., 52]: 0 closed, 1 as wide as the widest vowel."""
-    lower = arkit[..., _LOWER[0]] + arkit[..., _LOWER[1]]
-    upper = arkit[..., _UPPER[0]] + arkit[..., _UPPER[1]]
-    opening = arkit[..., _JAW_OPEN] - arkit[..., _CLOSE] + LOWER_SHARE / 2 * lower + UPPER_SHARE / 2 * upper
-    return np.minimum(np.maximum(opening / SCALE, 0.0), 1.5)
+    return np.minimum(np.maximum(arkit @ (_PARTING / np.float32(SCALE)), 0.0), 1.5)
 
 
 def jaw(arkit: np.ndarray) -> np.ndarray:

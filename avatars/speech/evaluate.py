@@ -18,10 +18,14 @@ from .articulation import GAP, JAW
 from .engines.utterance import RATE
 from .personal import predict, scores
 from .runtime import Runtime, default_weights
+from .score import vocal_classes
 from .stream import Stream
 from .style import Style
+from .vocal import CLASSES
 
 UPPER_FACE = [i for i, name in enumerate(NAMES) if name.startswith(("brow", "cheek", "nose", "eyeWide", "eyeSquint"))]
+_QUIET = 15.0
+"""dB of `metrics.envelope` (35 below the loudest) that count as a pause."""
 _LIDS = [NAMES.index("eyeBlinkLeft"), NAMES.index("eyeBlinkRight")]
 
 
@@ -132,12 +136,15 @@ def evaluate_clip(
     lids, own = out.arkit[:, _LIDS].mean(1), motion.arkit[:, _LIDS].mean(1)
     rate = (len(motion.times) - 1) / float(motion.times[-1] - motion.times[0])
     loud = metrics.envelope(clip.pcm)
+    voiced = known & (vocal_classes(clip.pcm, Runtime(weights)) != CLASSES.index("quiet"))
+    resting = known & metrics.settled(loud < _QUIET, 50)
     personal = (style.facts.get("personal") if style else None) or {}
     figures: dict[str, Any] = {
         "metrics_version": metrics.VERSION,
         "seconds": float(known.sum()) / 50,
         "lip_gap_correlation": plain.lip_gap_correlation,
         "lip_gap_correlation_personal": personal.get("lip_gap_correlation"),
+        "lip_gap_correlation_speech": metrics.correlation(made[voiced, GAP], clip.curves[voiced, GAP]),
         "jaw_correlation": metrics.correlation(made[known, JAW], clip.curves[known, JAW]),
         "offset_ms": 1000 * clip.offset,
         "offset_correlation": clip.offset_correlation,
@@ -148,6 +155,8 @@ def evaluate_clip(
         "articulator_error": plain.error,
         "articulator_error_personal": personal.get("error"),
         "lve": metrics.lip_error(out.arkit[near], arkit[near]),
+        "silence_gap": float(made[resting, GAP].mean()) if resting.any() else None,
+        "silence_gap_tracked": float(clip.curves[resting, GAP].mean()) if resting.any() else None,
         "mod": metrics.opening_deviation(made[known, GAP], clip.curves[known, GAP]),
         "fdd": upper[0],
         "fdd_absolute": upper[1],

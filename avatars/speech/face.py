@@ -73,7 +73,7 @@ class Face:
         faces += mouth
         if emotion.any():
             faces += offsets(emotion, speaking, arousal)
-        if self.amounts.nonverbal:
+        if self.amounts.nonverbal and certainty.any():
             faces += self.amounts.nonverbal * (certainty @ FACES)
         lips = curves[:, GAP]
         closed = speaking * np.maximum(1 - lips / _GUARDED, 0)

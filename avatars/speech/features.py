@@ -23,6 +23,7 @@ FLOOR = 1e-9
 """Mel power added everywhere: about -90 dB of full scale."""
 _SMOOTH = 10
 _RECENT = np.arange(_SMOOTH)
+_RECENT_OF_FRAME = np.arange(STACK)[:, None] + _RECENT  # a live stream asks for one frame at a time
 _LEVEL_FALL, _NOISE_RISE = 0.005, 0.02  # dB per hop
 _LEVEL_START, _LEVEL_LEAST, _NOISE_START = -30.0, -50.0, -60.0
 
@@ -85,8 +86,8 @@ class Analysis:
         if count <= 0:
             empty = np.zeros(0, np.float32)
             return Frames(np.zeros((0, STACK, MELS), np.float32), empty, empty)
-        power = _power(_windows(data[0], 0, STACK * count, HOP, WINDOW), _HANN, FFT)
         start = _KEPT + step - PITCH_WINDOW
+        power = _power(_windows(data[0], 0, STACK * count, HOP, WINDOW), _HANN, FFT)
         wide = _power(_windows(data[0], start, count, step, PITCH_WINDOW), _PITCH_HANN, PITCH_FFT)
         for more in data[1:]:
             power += _power(_windows(more, 0, STACK * count, HOP, WINDOW), _HANN, FFT)
@@ -150,7 +151,8 @@ def levels(mel: np.ndarray, voicing: np.ndarray, pitch: np.ndarray, state: Level
     decibels = 10 * np.log10(mel)
     energy = 10 * np.log10(np.add.reduce(mel, -1, np.float64) / bands)
     padded = np.concatenate([state.recent, energy], -1)
-    smooth = np.add.reduce(padded[..., np.arange(hops)[:, None] + _RECENT], -1) / _SMOOTH
+    recent = _RECENT_OF_FRAME if hops == STACK else np.arange(hops)[:, None] + _RECENT
+    smooth = np.add.reduce(padded[..., recent], -1) / _SMOOTH
     ramp = np.arange(1, hops + 1)
     level = np.maximum.accumulate(np.maximum(smooth, _LEVEL_LEAST) + _LEVEL_FALL * ramp, -1)
     level = np.maximum(np.maximum(level, state.level[..., None]) - _LEVEL_FALL * ramp, _LEVEL_LEAST)

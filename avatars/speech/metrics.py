@@ -14,7 +14,7 @@ from .articulation import lip_gap as arkit_gap
 from .engines.utterance import Segment
 from .phonemes import BILABIAL, FIRST_VOWEL, SILENCE
 
-VERSION = 1
+VERSION = 2
 CLOSED_SHARE = 0.10
 """Lips count as closed below this share of the track's 95th percentile of the gap."""
 BLINK = 0.5
@@ -66,6 +66,16 @@ def silence_gap(gap: np.ndarray, segments: Sequence[Segment], fps: float = 50.0,
                 runs.append([start, end])
     parts = [gap[(time >= a + settle) & (time < b - 0.1)] for a, b in runs if b - a >= 0.2]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def settled(quiet: np.ndarray, fps: float = 50.0, least: float = 0.2, settle: float = 0.15) -> np.ndarray:
+    """[T] bool: in a run of `quiet` [T] of `least` s or more, `settle` s after its start to 0.1 s before its end."""
+    edges = np.diff(np.concatenate([[0], np.asarray(quiet).astype(int), [0]]))
+    out = np.zeros(len(quiet), bool)
+    for start, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+        if end - start >= least * fps:
+            out[start + round(settle * fps) : max(end - round(0.1 * fps), 0)] = True
+    return out
 
 
 def best_offset(a: np.ndarray, b: np.ndarray, fps: float = 50.0, most: float = 0.2) -> tuple[float, float]:

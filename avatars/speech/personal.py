@@ -1,8 +1,9 @@
 """Personalisation: the subject's own way of speaking from the clip that the avatar was made of.
 
-The ladder is affine, style vector, low-rank additions. Each rung is judged by cross-validation over contiguous parts
-of the clip: every frame is predicted by a style that never saw it. A rung is taken only if the error on those held-out
-seconds falls and no tracked lip closure is lost; the first rung that fails ends the climb.
+First the range of the lips is matched (see `reach`). The ladder is affine, style vector, low-rank additions. Each rung
+is judged by cross-validation over contiguous parts of the clip: every frame is predicted by a style that never saw it.
+A rung is taken only if the error on those held-out seconds falls, the lip gap goes with the tracked one no less, no
+tracked lip closure is lost and no opening closes; the first rung that fails ends the climb.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .adapt import Learner, learn, task
 from .aligned import Aligned, align
 from .articulation import GAP
 from .habits import fit
+from .reach import reach_gain
 from .replay import replay_inputs
 from .runtime import Runtime, default_weights
 from .style import Style
@@ -31,6 +33,8 @@ _MARGIN = 25
 """Frames next to a held-out part that are not learned from."""
 _BETTER = 0.99
 """The held-out error must fall to this share."""
+_ALIKE = 0.005
+"""Correlation that chance may take away: folds differ a little in their gains."""
 _CLOSED_SHARE, _OPEN_SHARE = 0.15, 0.4
 
 
@@ -112,6 +116,16 @@ def _held_out(
     return made, after
 
 
+def _is_better(now: Scores, best: Scores) -> bool:
+    """Whether a rung's held-out scores are reason to take it."""
+    return (
+        now.error < _BETTER * best.error
+        and now.lip_gap_correlation >= best.lip_gap_correlation - _ALIKE
+        and now.closure_recall >= best.closure_recall
+        and now.false_closure_rate <= best.false_closure_rate
+    )
+
+
 def personalize(
     pcm: np.ndarray, motion: Motion, weights: Mapping[str, np.ndarray] | None = None, report=lambda text: None
 ) -> Style:
@@ -125,7 +139,8 @@ def personalize(
 
     Returns:
         The style with habits and, in `facts`: `offset_ms`, `offset_correlation`, `seconds`, `accepted` rungs, and
-        held-out scores of the usual style (`base`), of each tried rung (`tried`) and of the result (`personal`).
+        held-out scores of the usual style with the subject's range (`base`), of each tried rung (`tried`) and of the
+        result (`personal`).
 
     Raises:
         InputError: less than 2 s of sound and track in common, or a silent clip.
@@ -134,7 +149,7 @@ def personalize(
         raise InputError("The clip is silent", fix="Personalise with a clip in which the subject speaks")
     weights = default_weights() if weights is None else weights
     clip = align(Runtime(weights), pcm, motion)
-    usual = Style()
+    usual = Style(gain=reach_gain(motion))
     best = scores(predict(weights, usual, clip), clip)
     tried: dict[str, dict[str, float]] = {}
     base, accepted = best, []
@@ -144,9 +159,10 @@ def personalize(
         made, after = _held_out(rung, weights, clip, replay, styles)
         now = scores(made, clip)
         tried[rung] = now.to_json()
-        better = now.error < _BETTER * best.error and now.closure_recall >= best.closure_recall
-        report(f"{rung}: held-out error {best.error:.4f} -> {now.error:.4f}, closures {best.closure_recall:.2f} -> "
-               f"{now.closure_recall:.2f}, {'taken' if better else 'left'}")  # fmt: skip
+        better = _is_better(now, best)
+        report(f"{rung}: held-out error {best.error:.4f} -> {now.error:.4f}, lip gap {best.lip_gap_correlation:.3f} -> "
+               f"{now.lip_gap_correlation:.3f}, closures {best.closure_recall:.2f} -> {now.closure_recall:.2f}, "
+               f"{'taken' if better else 'left'}")  # fmt: skip
         if not better:
             break
         accepted.append(rung)

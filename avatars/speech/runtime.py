@@ -49,10 +49,14 @@ class _Linear:
         self.rows = np.ascontiguousarray(self.whole.T)[:, None, :]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        if len(x) == 1:
-            out = np.matmul(self.rows, x.reshape(-1, 1)).reshape(1, -1)
-        else:
-            out = x @ self.whole
+        """[T, out] of [T, in]."""
+        out = x @ self.whole
+        out += self.bias
+        return out
+
+    def one(self, x: np.ndarray) -> np.ndarray:
+        """[out] of one frame [in]."""
+        out = np.matmul(self.rows, x[:, None]).reshape(-1)
         out += self.bias
         return out
 
@@ -100,10 +104,11 @@ class Runtime:
     def reset(self) -> None:
         """Forget everything heard."""
         self._past = [np.zeros((2 * d, self.channels), np.float32) for d in DILATIONS]
+        self._oldest = [0] * len(DILATIONS)  # row of each layer's past that is the oldest: frames go round in it
 
     def take_over(self, other: Runtime) -> None:
         """Go on from what another network of the same shape has heard."""
-        self._past = [past.copy() for past in other._past]
+        self._past, self._oldest = [past.copy() for past in other._past], list(other._oldest)
 
     def set_condition(self, condition: np.ndarray) -> None:
         """Style, emotion, language and look-ahead, [37] (see `condition.condition`), from the next frame on."""
@@ -112,14 +117,47 @@ class Runtime:
 
     def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(viseme logits [T, 14], articulators [T, 11], class logits [T, 6]) of the next inputs [T, 86] float32."""
+        if len(inputs) == 1:
+            out = self._step(inputs[0])[None]
+        else:
+            out = self._block(inputs)
+        curves = CURVE_RANGE * (_HALF + _HALF * np.tanh(_HALF * out[:, _VISEMES:_CURVES]))
+        return out[:, :_VISEMES], curves, out[:, _CURVES:]
+
+    def _step(self, frame: np.ndarray) -> np.ndarray:
+        """[31] raw output of one frame [86]: as `_block`, without copies of the past."""
+        size = self.channels
+        h = _silu(self._entry.one(frame))
+        h -= np.add.reduce(h) / np.float32(size)
+        h *= _ONE / np.sqrt(np.dot(h, h) / np.float32(size) + np.float32(1e-5))
+        h *= self._norm[0]
+        h += self._norm[1]
+        heard = np.empty(3 * size, np.float32)
+        for i, dilation in enumerate(DILATIONS):
+            past, oldest = self._past[i], self._oldest[i]
+            heard[:size], heard[size : 2 * size], heard[2 * size :] = past[oldest], past[oldest - dilation], h
+            past[oldest] = h
+            self._oldest[i] = (oldest + 1) % (2 * dilation)
+            half = self._convs[i].one(heard)
+            if i in MODULATED:
+                k = MODULATED.index(i)
+                half *= self._gain[k]
+                half += self._shift[k]
+            out = _silu(half)
+            out *= _HALF
+            h += out
+        return self._head.one(h)
+
+    def _block(self, inputs: np.ndarray) -> np.ndarray:
+        """[T, 31] raw output of [T, 86]."""
         h = _silu(self._entry(inputs))
         h = h - np.add.reduce(h, 1, keepdims=True) / np.float32(self.channels)
         h = h / np.sqrt(np.add.reduce(h * h, 1, keepdims=True) / np.float32(self.channels) + np.float32(1e-5))
         h = h * self._norm[0] + self._norm[1]
         count = len(h)
         for i, dilation in enumerate(DILATIONS):
-            data = np.concatenate((self._past[i], h))
-            self._past[i] = data[count:]
+            data = np.concatenate((np.roll(self._past[i], -self._oldest[i], 0), h))
+            self._past[i], self._oldest[i] = data[count:].copy(), 0
             half = self._convs[i](np.concatenate((data[:count], data[dilation : dilation + count], h), 1))
             if i in MODULATED:
                 k = MODULATED.index(i)
@@ -129,6 +167,4 @@ class Runtime:
             out *= _HALF
             out += h
             h = out
-        out = self._head(h)
-        curves = CURVE_RANGE * (_HALF + _HALF * np.tanh(_HALF * out[:, _VISEMES:_CURVES]))
-        return out[:, :_VISEMES], curves, out[:, _CURVES:]
+        return self._head(h)

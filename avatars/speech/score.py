@@ -29,13 +29,20 @@ def run(runtime: Runtime, pcm: np.ndarray, look_ahead: int = DEFAULT_LOOK_AHEAD)
     return visemes[look_ahead : look_ahead + frames], curves[look_ahead : look_ahead + frames]
 
 
-def spoken_seconds(pcm: np.ndarray, runtime: Runtime | None = None) -> float:
-    """Seconds of [samples] at 16 kHz in which the network hears speech: whether a clip is worth personalising with."""
+def vocal_classes(pcm: np.ndarray, runtime: Runtime | None = None) -> np.ndarray:
+    """[T] index into `vocal.CLASSES` for each 20 ms frame of [samples] at 16 kHz."""
     runtime = runtime or Runtime()
     runtime.reset()
     runtime.set_condition(condition())
-    classes = runtime(FrontEnd()(pcm))[2]
-    return float((classes.argmax(1) == CLASSES.index("speech")).sum()) / 50 if len(classes) else 0.0
+    ending = np.zeros((DEFAULT_LOOK_AHEAD + 1) * RATE // 50, np.float32)
+    classes = runtime(FrontEnd()(np.concatenate([pcm, ending])))[2].argmax(1)
+    return classes[DEFAULT_LOOK_AHEAD : DEFAULT_LOOK_AHEAD + len(pcm) * 50 // RATE]
+
+
+def spoken_seconds(pcm: np.ndarray, runtime: Runtime | None = None) -> float:
+    """Seconds of [samples] at 16 kHz of speech or song: whether a clip is worth personalising with."""
+    voices = [CLASSES.index("speech"), CLASSES.index("sing")]
+    return float(np.isin(vocal_classes(pcm, runtime), voices).sum()) / 50
 
 
 def score(shard: Path, runtime: Runtime, look_ahead: int = DEFAULT_LOOK_AHEAD) -> dict[str, float]:

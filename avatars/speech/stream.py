@@ -32,6 +32,7 @@ _FRAME = RATE // HZ
 _BLOCK = 512
 _EASE = 8
 """Frames over which an interrupted mouth comes to rest: 160 ms."""
+_NOTHING = np.zeros(0), np.zeros((0, WIDTH), np.float32)
 _EMOTION_TIME = 0.3
 """s over which a new emotion is taken on."""
 
@@ -96,7 +97,7 @@ class Stream:
         self._held = np.zeros(len(ARTICULATORS), np.float32)
         self._easing: np.ndarray | None = None
         self._eased = 0
-        self._emotion = self._goal.copy()
+        self._emotion = self._goal
         self._ended = False
 
     def set_style(self, style: Style | None) -> None:
@@ -164,6 +165,11 @@ class Stream:
             whole = -(-self._samples // _FRAME)
             silence = (whole + self._ahead) * _FRAME - self._samples
             sound = np.concatenate([sound, np.zeros((len(sound), silence), np.float32)], 1)
+        if not last and sound.shape[1] < _BLOCK * _FRAME:  # the usual case of a live stream
+            inputs = self._front(sound)
+            if len(inputs):
+                self._extend(inputs)
+            return _motion(*self._interpolate(False))
         times, rows = [], []
         step = _BLOCK * _FRAME
         for start in range(0, max(sound.shape[1], 1), step):
@@ -195,21 +201,29 @@ class Stream:
             self._eased += count
             self._easing = self._easing if self._eased < _EASE else None
         self._held = curves[-1]
-        fade = (1 - 1 / HZ / _EMOTION_TIME) ** np.arange(1, count + 1)
-        emotion = self._goal + (self._emotion - self._goal) * fade[:, None].astype(np.float32)
-        self._emotion = emotion[-1]
+        emotion = self._felt(count)
         self._last = np.concatenate([self._last, self._face(curves, classes, heard, emotion)])
+
+    def _felt(self, count: int) -> np.ndarray:
+        """[count, 8] emotion of the next frames, on its way to the one that was asked for."""
+        if self._emotion is self._goal:
+            return self._goal[None] if count == 1 else np.repeat(self._goal[None], count, 0)
+        away = self._emotion - self._goal
+        fade = (1 - 1 / HZ / _EMOTION_TIME) ** np.arange(1, count + 1)
+        emotion = self._goal + away * fade[:, None].astype(np.float32)
+        self._emotion = emotion[-1] if np.abs(emotion[-1] - self._goal).max() > 1e-7 else self._goal
+        return emotion
 
     def _interpolate(self, last: bool) -> tuple[np.ndarray, np.ndarray]:
         """(times [n], rows [n, 58]) of output frames that lie between known network frames."""
         known = self._index + len(self._last)
         if known == 0:
-            return np.zeros(0), np.zeros((0, WIDTH), np.float32)
+            return _NOTHING
         end = self._samples / RATE if last else (known - 0.5) / HZ
         first = self._out
         stop = int(np.ceil(end * self.fps - 1e-9)) if last else int(np.floor(end * self.fps + 1e-9)) + 1
         if stop <= first:
-            return np.zeros(0), np.zeros((0, WIDTH), np.float32)
+            return _NOTHING
         times = np.arange(first, stop) / self.fps
         position = np.minimum(np.maximum(times * HZ - (0.5 + self._index), 0), len(self._last) - 1)
         low = np.minimum(position.astype(int), max(len(self._last) - 2, 0))

@@ -6,6 +6,7 @@ import wave
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -13,14 +14,14 @@ from avatars.capture.audio import read_audio
 from avatars.capture.probe import probe
 from avatars.capture.store import save_clip
 from avatars.cli import main, parse
-from avatars.commands.drive import Drive, parse_emotion
+from avatars.commands.drive import Drive, parse_amounts, parse_emotion
 from avatars.data import Clip, Motion
 from avatars.errors import AvatarError, FileFormatError, InputError
 from avatars.heads.arkit import INDEX
 from avatars.motion.livelink import read_csv
 from avatars.motion.retarget import Manner, Retarget
 from avatars.motion.sources import motion_of_track
-from avatars.motion.voice import STYLE, habits_of, movement, save_style, style_of
+from avatars.motion.voice import habits_of, movement, save_style, style_of, teach
 from avatars.speech import vocal
 from avatars.speech.style import Style
 from avatars.splats.avatar import Avatar
@@ -60,7 +61,9 @@ def motion_of(avatar: Path, sound: Path, **options: object) -> Motion:
     verb = replace(Drive(avatar, Path("out.mp4"), audio=sound), **options)  # type: ignore[arg-type]
     heard = read_audio(sound)
     assert heard is not None
-    return verb._motion(Avatar.load(avatar), heard, *parse_emotion(verb.emotion))
+    return verb._motion(
+        Avatar.load(avatar), heard, *parse_emotion(verb.emotion), parse_amounts(verb.amount, verb.still)
+    )
 
 
 def test_film_has_the_sound_its_length_and_a_motion_file(avatar: Path, sound: Path, tmp_path: Path) -> None:
@@ -70,6 +73,8 @@ def test_film_has_the_sound_its_length_and_a_motion_file(avatar: Path, sound: Pa
     assert (about.width, about.height) == (64, 64)
     assert about.rate == pytest.approx(30, abs=1e-3)
     assert about.duration == pytest.approx(SECONDS, abs=1 / 30)
+    with av.open(str(out)) as film:
+        assert film.streams.audio[0].rate == 48000
     given, heard = read_audio(sound), read_audio(out)
     assert given is not None
     assert heard is not None
@@ -91,6 +96,9 @@ def test_the_head_keeps_still_when_asked_and_emotions_show_from_the_start(avatar
     assert not still.rotation.any()
     assert not still.translation.any()
     np.testing.assert_array_equal(still.arkit[:, INDEX["jawOpen"]], usual.arkit[:, INDEX["jawOpen"]])
+    calm = motion_of(avatar, sound, amount=("head:0.5", "blinks:0", "gaze:0"))
+    np.testing.assert_allclose(calm.translation, usual.translation / 2, atol=1e-9)
+    assert not calm.arkit[:, INDEX["eyeLookInLeft"]].any()
     happy = motion_of(avatar, sound, emotion=("happy:0.8",))
     smile = INDEX["mouthSmileLeft"]
     assert happy.arkit[0, smile] > usual.arkit[0, smile] + 0.1
@@ -130,6 +138,10 @@ def test_what_cannot_be_spoken_is_one_line(
         ([*heard, "--emotion", "happy:9"], "intensity"),
         ([*heard, "--emotion", "happy:-1"], "at least 0"),
         ([*heard, "--emotion", "happy:nan"], "nan"),
+        ([*heard, "--amount", "ears:1"], "Unknown movement 'ears'"),
+        ([*heard, "--amount", "head:9"], "between 0 and 2"),
+        ([*heard, "--amount", "head:much"], "head:much"),
+        ([*heard, "--still", "--amount", "head:1"], "twice"),
         ([*heard, "--fps", "0"], "--fps"),
         ([*heard, "--background", "puce"], "puce"),
         ([*heard, "--background", "none"], "transparent"),
@@ -187,21 +199,53 @@ def test_a_style_stays_with_its_avatar_and_is_used(sound: Path, tmp_path: Path) 
     made = make_avatar(60)
     made.save(path)
     assert style_of(path) is None
-    before = motion_of(path, sound)
+    plain = tmp_path / "plain.safetensors"
+    Style(habits=habits_of(made)).save(plain)
+    before = motion_of(path, sound, style=plain)
     style = Style(gain=np.full(11, 0.5, np.float32), habits=habits_of(made), facts={"accepted": ["affine"]})
-    assert save_style(style, path) == path / STYLE
+    (path / "report.html").write_text("kept")
+    save_style(style, path)
+    assert (path / "report.html").read_text() == "kept"
     found = style_of(path)
     assert found is not None
     np.testing.assert_array_equal(found.gain, style.gain)
     assert found.facts == style.facts
-    Avatar.load(path)  # the files beside it do no harm
+    assert found.habits == style.habits
     after, jaw = motion_of(path, sound), INDEX["jawOpen"]
     np.testing.assert_allclose(after.arkit[:, jaw], before.arkit[:, jaw] / 2, atol=1e-5)
-    (path / STYLE).write_bytes(b"damaged")
-    with pytest.raises(FileFormatError, match=STYLE):
-        motion_of(path, sound)
-    (path / STYLE).with_suffix(".json").unlink()  # as an interrupted writer leaves it
+    # It travels in a zip, and stays when the avatar is written anew.
+    made.pack(tmp_path / "zipped.avatar", path)
+    again = Avatar.load(tmp_path / "zipped.avatar")
+    zipped = style_of(again)
+    assert zipped is not None
+    np.testing.assert_array_equal(zipped.gain, style.gain)
+    again.save(path, overwrite=True)
+    assert style_of(path) is not None
+    with pytest.raises(InputError, match="Unzip"):
+        save_style(style, tmp_path / "zipped.avatar")
+    again.speech.pop("style.gain")
+    with pytest.raises(FileFormatError, match=r"style\.gain"):
+        style_of(again)
+
+
+def test_a_new_avatar_learns_only_where_there_is_something_to_learn_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.avatar"
+    make_avatar(60).save(path)
+    assert "no sound" in teach(path, None)
+    assert "too little" in teach(path, np.zeros(5 * RATE, np.float32))
+    sung = np.concatenate([vocal.sing(np.random.default_rng(i)).pcm for i in range(3)])[: 6 * RATE]
+    monkeypatch.setattr("avatars.speech.score.spoken_seconds", lambda pcm: len(pcm) / RATE)
+    assert "overlap" in teach(path, sung)  # the track has a quarter of a second
     assert style_of(path) is None
+    facts = {"accepted": ["affine"], "base": {"error": 0.2, "lip_gap_correlation": 0.4}}
+    facts["personal"] = {"error": 0.1, "lip_gap_correlation": 0.5}
+    monkeypatch.setattr("avatars.motion.voice.learn_style", lambda *given: Style(facts=facts))
+    assert "0.200 to 0.100" in teach(path, sung)
+    found = style_of(path)
+    assert found is not None
+    assert found.facts == facts
 
 
 def test_personalize_needs_the_sound_of_the_avatars_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

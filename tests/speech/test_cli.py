@@ -71,6 +71,25 @@ def test_bad_files_give_one_clear_error(tmp_path: Path) -> None:
             tyro.cli(SpeechPersonalize, args=[str(path), str(track), "-o", str(tmp_path / "s.safetensors")]).run()
 
 
+def test_a_film_without_sound_is_one_clear_error(tmp_path: Path) -> None:
+    import av
+
+    film = tmp_path / "mute.mp4"
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        container.mux(stream.encode())
+    track = tmp_path / "m.safetensors"
+    save_motion(track, motion(1))
+    with pytest.raises(InputError, match="no sound"):
+        tyro.cli(SpeechPersonalize, args=[str(film), str(track), "-o", str(tmp_path / "s.safetensors")]).run()
+    with pytest.raises(InputError, match="no sound"):
+        tyro.cli(SpeechEvaluate, args=[str(film), "--motion", str(track)]).run()
+
+
 def test_unknown_voices_and_empty_texts_are_refused() -> None:
     with pytest.raises(InputError, match="Unknown voice 'robbie'"):
         speak("hello", "robbie")

@@ -46,6 +46,15 @@ def test_silence_is_judged_after_it_settled() -> None:
     assert metrics.silence_gap(gap, segments[:1]).size == 0
 
 
+def test_pauses_settle_before_they_count() -> None:
+    quiet = np.zeros(100, bool)
+    quiet[10:40] = quiet[60:66] = True  # 0.6 s and 0.12 s
+    wanted = np.zeros(100, bool)
+    wanted[18:35] = True  # from 0.15 s after the start (7.5 frames, to even) to 0.1 s before the end
+    np.testing.assert_array_equal(metrics.settled(quiet), wanted)
+    assert not metrics.settled(np.zeros(0, bool)).any()
+
+
 def test_errors_of_vertices_and_coefficients() -> None:
     truth = np.zeros((10, 5, 3))
     made = truth.copy()

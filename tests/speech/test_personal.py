@@ -15,6 +15,7 @@ from avatars.speech import personal
 from avatars.speech.adapt import Learner, learn, task
 from avatars.speech.aligned import align, estimate_offset
 from avatars.speech.articulation import GAP, JAW, from_arkit, to_arkit
+from avatars.speech.condition import condition
 from avatars.speech.evaluate import evaluate_clip, whole
 from avatars.speech.personal import personalize, predict, track_closures
 from avatars.speech.report import page
@@ -39,7 +40,9 @@ def sound() -> np.ndarray:
 def subject(sound: np.ndarray) -> Motion:
     """A mumbler with strong rounding, tracked at 25 fps with noise, 80 ms late."""
     torch.set_num_threads(1)
-    _, usual = run(Runtime(), sound)
+    runtime = Runtime()
+    runtime.set_condition(condition())
+    _, usual = run(runtime, sound)
     curves = usual.copy()
     curves[:, JAW] *= 0.6
     curves[:, GAP] *= 0.7
@@ -178,6 +181,8 @@ def test_evaluation_of_a_clip_and_its_page(sound: np.ndarray, subject: Motion, t
         assert np.isfinite(figures[name]), name
     assert figures["lip_gap_correlation_personal"] is None
     assert figures["lip_gap_correlation"] > 0.9
+    assert figures["lip_gap_correlation_speech"] > 0.85  # tracked gaps are bounded by jaw and lips
+    assert figures["silence_gap"] is None or figures["silence_gap"] < 0.03
     assert figures["parity"] <= 1e-5
     assert figures["latency_ms"] <= 100
     text = page("A <clip>", result)

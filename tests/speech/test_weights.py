@@ -61,7 +61,7 @@ def test_a_voice_never_trained_on(tmp_path: Path) -> None:
 @needs_festival
 def test_the_mouth_closes_when_speech_ends() -> None:
     for u in corpus.test_utterances("festival_kal", 2, 4):
-        assert spoken_seconds(u.pcm) > 0.6 * len(u.pcm) / 16000
+        assert spoken_seconds(u.pcm) > 0.5 * len(u.pcm) / 16000  # pauses around the sentence are a third of it
         assert spoken_seconds(np.zeros(32000, np.float32)) < 0.1
         end = max(s.end for s in u.segments if s.viseme != 0)
         pcm = np.concatenate([u.pcm[: int(end * 16000)], np.zeros(16000, np.float32)])
