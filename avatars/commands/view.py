@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from ..heads.head import Head
+    from ..viewer.runs import Watched
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class View:
     """See, pose and talk to an avatar in a browser.
 
     Opens a page on this machine: the avatar from any side, driven by its captured motion, by sliders, by speech
-    (microphone, sound files, typed text), by an iPhone's Live Link Face, or by recordings. Given a run directory, it
-    shows the training's newest checkpoint and its loss while the training goes on.
+    (microphone, sound files, typed text), by an iPhone's Live Link Face, by a face before a camera, or by recordings.
+    Given a run directory, it shows the training as it was last saved, its loss and figures, and the film beside it,
+    while the training goes on.
 
     Reads X.avatar or X.run; writes nothing (pictures, films and motion go to the browser). Ctrl-C ends it.
     """
@@ -37,20 +39,29 @@ class View:
     """Live Link Face recordings (.csv) to choose from."""
     sounds: tuple[Path, ...] = ()
     """Sound files to choose from."""
+    camera: Annotated[str, tyro.conf.arg(metavar="N|FILM")] = ""
+    """A camera of this machine by its number (0 is the first), or a film in its place: the face in it drives. It is
+    opened only while that source is chosen."""
+    styles: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="STYLE.safetensors")] = ()
+    """Other people's ways of speaking (`avatars speech personalize`) to choose from."""
     livelink_port: int = 11111
     """UDP port for Live Link Face, opened only while that source is chosen."""
 
     def run(self) -> None:
         """Serve until Ctrl-C."""
+        from ..motion.voice import style_of
         from ..splats.avatar import Avatar
         from ..viewer.app import Options, Viewer
-        from ..viewer.runs import Watched
         from ..viewer.security import is_loopback
 
         logging.basicConfig(format="%(message)s", level=logging.WARNING)
-        options = Options(self.host, self.port, self.splats, self.motions, self.sounds, self.livelink_port)
-        if (self.avatar / "clip").is_dir() or self.avatar.suffix == ".run":
-            viewer = Viewer(None, options, Watched(self.avatar, _head_of))
+        is_run = self.avatar.suffix == ".run" or (self.avatar / "clip").is_dir()
+        options = Options(
+            self.host, self.port, self.splats, self.motions, self.sounds, self.livelink_port, self.camera,
+            None if is_run else style_of(self.avatar), self.styles,
+        )  # fmt: skip
+        if is_run:
+            viewer = Viewer(None, options, wait_for_training(self.avatar))
         else:
             viewer = Viewer(Avatar.load(self.avatar), options)
         with viewer:
@@ -60,8 +71,29 @@ class View:
             viewer.run()
 
 
-def _head_of(wanted: dict[str, str]) -> Head:
-    """The head that a track was made with."""
-    from .heads import find_head
+def wait_for_training(run: Path) -> Watched:
+    """The training in a run directory; while a build works there, until its training begins.
 
-    return find_head(wanted.get("name", "default"), lambda share, what: None)
+    Raises:
+        InputError: there is none, and nobody is about to begin one.
+    """
+    from ..errors import InputError
+    from ..viewer.runs import Watched
+    from .lock import held
+
+    said = False
+    while True:
+        building = held(run)
+        try:
+            return Watched(run)
+        except InputError:
+            if not building:
+                raise
+        if not said:
+            print("The page opens when the training begins", flush=True)
+            said = True
+        time.sleep(_LOOK)
+
+
+_LOOK = 0.5
+"""s between looks at a run whose training has not begun."""

@@ -14,7 +14,10 @@ from pathlib import Path
 import viser
 
 from ..errors import InputError
+from ..motion.voice import habits_of
+from ..speech.style import Style
 from ..splats.avatar import Avatar
+from ..training.checkpoint import Snapshot
 from . import sound_page
 from .framing import UP
 from .look import PATHS, backdrop
@@ -24,12 +27,13 @@ from .panel.gauges import Gauges
 from .panel.save import SaveTab
 from .panel.training import TrainingTab
 from .panel.view import ViewTab
-from .runs import Progress, Watched
+from .runs import Watched
 from .scene import Scene
 from .server import Server
 from .sound import SoundTalk
 from .sources.livelink import PORT as LIVELINK_PORT
-from .stage import Stage
+from .sources.speech import Voice
+from .stage import Sources, Stage
 
 log = logging.getLogger("avatars.viewer")
 _SLOW_LOOP = 0.2
@@ -50,6 +54,12 @@ class Options:
     sounds: tuple[Path, ...] = ()
     """Sound files to choose from."""
     livelink_port: int = LIVELINK_PORT
+    camera: str = ""
+    """A camera's number or a film in its place; '' for none."""
+    style: Style | None = None
+    """The avatar's own way of speaking, where one was learned."""
+    styles: tuple[Path, ...] = ()
+    """Other people's ways of speaking to choose from."""
 
     def validate(self) -> Options:
         """Return self, or raise InputError."""
@@ -63,6 +73,23 @@ class Options:
             if read_audio(path) is None:
                 raise InputError("There is no sound in this file", where=path)
         return self
+
+    def sources(self, avatar: Avatar) -> Sources:
+        """What can drive.
+
+        Raises:
+            AvatarError: a style or the film in a camera's place cannot be read.
+        """
+        camera = None
+        if self.camera:
+            from .sources.camera import parse  # the face detector is slow to import
+
+            camera = parse(self.camera)
+        voices = {"Their own": Voice(self.style, habits_of(avatar)), "General": Voice()}
+        for path in self.styles:
+            style = Style.load(path)
+            voices[path.parent.stem if path.stem == "style" else path.stem] = Voice(style, style.habits)
+        return Sources(self.recordings, (self.host, self.livelink_port), camera, voices)
 
 
 class Viewer:
@@ -79,11 +106,11 @@ class Viewer:
 
     def __init__(self, avatar: Avatar | None, options: Options | None = None, watched: Watched | None = None) -> None:
         options = (options or Options()).validate()
-        progress: Progress | None = None
-        if avatar is None:
-            if watched is None:
-                raise InputError("There is nothing to show")
-            avatar, progress = watched.load()
+        found = watched.load() if watched is not None else None
+        if found is not None:
+            avatar = found.avatar
+        elif avatar is None:
+            raise InputError("There is nothing to show")
         self.name = str(avatar.manifest.get("name") or "avatar")[:80]
         self.talk = SoundTalk(options.sounds)
         self.server = Server(
@@ -91,23 +118,23 @@ class Viewer:
             talks={sound_page.SOCKET: self.talk},
             downloads={f"{sound_page.FILES}{i}": path for i, path in enumerate(options.sounds)},
         )  # fmt: skip
+        self.training: TrainingTab | None = None
         try:
             self._build(avatar, options)
-            self.training = None
-            if watched is not None and progress is not None:
-                with self.tabs.add_tab("Training", viser.Icon.CHART_DOTS):
-                    self.training = TrainingTab(self.server.viser.gui, self.stage, watched, progress, self.server.later)
+            self._build_tabs(self.server.viser.gui, watched, found)
         except BaseException:
             self.server.stop()
             raise
+        self.server.viser.on_client_connect(self._come)
+        self.server.viser.on_client_disconnect(self._leave)
         self._stopped = threading.Event()
         self._slow = asyncio.run_coroutine_threadsafe(self._run_slow(), self.server.viser.get_event_loop())
         self.stage.renderer.start()
 
     def _build(self, avatar: Avatar, options: Options) -> None:
         web = self.server.viser
-        later, phone = self.server.later, (options.host, options.livelink_port)
-        self.stage = Stage(avatar, Scene(web.scene, later), options.recordings, phone, later)
+        later = self.server.later
+        self.stage = Stage(avatar, Scene(web.scene, later), options.sources(avatar), later)
         self.stage.renderer.look = replace(
             self.stage.renderer.look, path=options.splats, background=backdrop(avatar.plate)
         )
@@ -122,21 +149,27 @@ class Viewer:
         gui.main_panel.dock_right()
         gui.main_panel.set_width(340)
         self.gauges = Gauges(self.stage)
-        self.gauges.add_line(gui)
         self.drive = Drive(gui, self.stage, self._hear, later)
-        self.tabs = tabs = gui.add_tab_group()
-        with tabs.add_tab("Face", viser.Icon.MOOD_SMILE):
-            self.face = FaceTab(gui, self.stage)
-        with tabs.add_tab("View", viser.Icon.EYE):
-            self.view = ViewTab(gui, self.stage)
-        with tabs.add_tab("Curves", viser.Icon.CHART_LINE):
-            self.gauges.add_curves(gui)
-        with tabs.add_tab("Save", viser.Icon.DOWNLOAD):
-            self.save = SaveTab(gui, self.stage, self.name, later)
-        self.slow: list[Callable[[float], None]] = [self.drive.tick, self.save.tick]
+
+    def _build_tabs(self, gui: viser.GuiApi, watched: Watched | None, found: Snapshot | None) -> None:
+        """A training comes first where there is one; then there is no room for icons."""
+        later, tabs = self.server.later, gui.add_tab_group()
+        few = watched is None
+        self.slow: list[Callable[[float], None]] = [self.drive.tick]
         """Called a few times a second."""
-        web.on_client_connect(self._come)
-        web.on_client_disconnect(self._leave)
+        if watched is not None and found is not None:
+            with tabs.add_tab("Training"):
+                self.training = TrainingTab(gui, self.stage, watched, found, later)
+            self.slow.append(self.training.tick)
+        with tabs.add_tab("Face", viser.Icon.MOOD_SMILE if few else None):
+            self.face = FaceTab(gui, self.stage)
+        with tabs.add_tab("View", viser.Icon.EYE if few else None):
+            self.view = ViewTab(gui, self.stage)
+        with tabs.add_tab("Curves", viser.Icon.CHART_LINE if few else None):
+            self.gauges.add_curves(gui)
+        with tabs.add_tab("Save", viser.Icon.DOWNLOAD if few else None):
+            self.save = SaveTab(gui, self.stage, self.name, later)
+        self.slow.append(self.save.tick)
 
     async def _come(self, client: viser.ClientHandle) -> None:
         visitor = self.stage.renderer.come(client)
@@ -147,9 +180,13 @@ class Viewer:
             self.stage.renderer.wake()
 
         client.camera.on_update(moved)
+        self.view.come(client, visitor)
+        if self.training is not None:
+            self.training.come(client, visitor)
 
     async def _leave(self, client: viser.ClientHandle) -> None:
         self.stage.renderer.leave(client)
+        self.stage.compare()
 
     def _hear(self) -> None:
         self.talk.speech = self.stage.speech
@@ -166,7 +203,7 @@ class Viewer:
                     step(now)
                 self.gauges.draw(await asyncio.to_thread(self.gauges.curves, now))
                 if count % 5 == 0:
-                    self.gauges.count(self.training.news if self.training is not None else "")
+                    self.gauges.count()
             except Exception:  # the panel must outlive one bad update, which is shown in the terminal
                 log.exception("The panel could not be updated")
             count += 1

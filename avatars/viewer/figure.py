@@ -57,15 +57,16 @@ class Figure:
         """([H, W, 3] uint8 sRGB, depth [h, w] in page units or None).
 
         Args:
-            background: [3] in [0, 1].
+            background: [3], or [H, W, 3] behind a picture of that size; in [0, 1].
             show: one of `SHOWN`.
             depth: also give depth, at half the resolution; behind what is seen, and far where there is nothing.
         """
         intrinsics, view = camera_tensors(camera)
         model = _solid(self._model) if show == "ellipsoids" else self._model
+        behind = torch.from_numpy(np.asarray(background, np.float32))
         drawn = model.draw(
             self.vertices, self._delta, intrinsics, view, camera.width, camera.height,
-            torch.from_numpy(np.asarray(background, np.float32)),
+            behind.permute(2, 0, 1)[None].contiguous() if behind.ndim == 3 else behind,
         )  # fmt: skip
         color = drawn.alpha[0].repeat(3, 1, 1) if show == "matte" else drawn.color[0]
         levels = color.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8)  # in place: the picture is ours

@@ -20,7 +20,7 @@ from .person import Face
 from .puppet import Puppet
 from .scene import Scene
 from .server import Later
-from .visitor import Visitor
+from .visitor import Captured, Visitor
 
 log = logging.getLogger("avatars.viewer")
 _TICK = 1 / 30
@@ -47,6 +47,8 @@ class Renderer:
         self.visitors: dict[int, Visitor] = {}
         self.watchers: list[Watcher] = []
         """Called from the renderer's thread with each new face and its monotonic time."""
+        self.captured: Callable[[float], Captured | None] = lambda now: None
+        """The captured frame of the face at a monotonic time."""
         self.figure: Figure | None = None
         self.face: Face | None = None
         self._number, self._drawn = 0, -1
@@ -125,12 +127,13 @@ class Renderer:
             for watcher in tuple(self.watchers):
                 watcher(face, now)
         look = self.look
+        shown = self.captured(now) if any(v.share is not None for v in visitors) else None
         moving |= self._update_page(look, now)
         for visitor in visitors:
             visitor.move(now)
             if look.path == "client":
                 visitor.blank(look)
-            elif visitor.draw(self.figure, self._number, look, now, len(visitors)):
+            elif visitor.draw(self.figure, self._number, look, now, len(visitors), shown):
                 moving = True
             moving |= visitor.orbiting is not None
         return moving and bool(visitors)

@@ -62,6 +62,7 @@ function connect() {
     if (m.is === 'hello') {
       $('voice').hidden = !m.voice; $('shelf').hidden = !m.sounds.length;
       $('sounds').replaceChildren(...m.sounds.map((name, i) => new Option(name, i)));
+      if (window.frameElement) frameElement.style.height = document.body.offsetHeight + 14 + 'px';
     } else if (m.is === 'ready' && ready) ready(m);
     else if (m.is === 'problem') { halt(false); say(m.text, true); }
     else if (m.is === 'stop') halt(false);
@@ -77,6 +78,7 @@ async function audio() {
 function halt(notify = true) {
   job++; ready = null; clearInterval(timer);
   if (source) { source.onended = null; try { source.stop(); } catch (e) {} source.disconnect(); source = null; }
+  window.heard = null;
   if (tap) { tap.disconnect(); tap.port.onmessage = null; tap = null; }
   if (stream) { stream.getTracks().forEach(t => t.stop()); stream = null; }
   $('bar').style.width = 0; busy(''); say('');
@@ -136,6 +138,7 @@ function play(c, sound, name) {
   began = c.currentTime + 0.15; source.start(began); say(name);
   const late = () => (c.outputLatency || 0) + (c.baseLatency || 0);
   const where = () => Math.max(0, Math.min(sound.duration, c.currentTime - began - late()));
+  window.heard = where;                            // what is heard at this moment, s
   timer = setInterval(() => {
     tell({do: 'clock', time: where(), playing: c.currentTime >= began});
     $('bar').style.width = 100 * where() / sound.duration + '%';

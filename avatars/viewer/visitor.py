@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import viser
 
+from ..data import Camera
 from .figure import FAR, Figure
 from .framing import UP, Place, Viewpoint
 from .look import Look
+from .runs import Film
 from .server import Later
 from .sharpness import Sharpness
+from .wipe import compose, in_place, place
 
 _SETTLED = 0.18
 """s without motion after which a sharp picture follows."""
@@ -23,6 +26,15 @@ _SWING, _PERIOD = 38.0, 9.0
 """Degrees to each side and s of one swing of the orbiting camera."""
 RATE = 25.0
 """Pictures per second that are aimed at; more are drawn when there is time."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What was filmed of the face on show."""
+
+    film: Film
+    row: int
+    camera: Camera
 
 
 class Visitor:
@@ -43,6 +55,12 @@ class Visitor:
         self._blank: tuple[object, ...] = ()
         self.viewpoint: Viewpoint | None = None
         self.rows = 0
+        self.fov: viser.GuiInputHandle[float] | None = None
+        """The visitor's own slider for the field of view, degrees."""
+        self.line: viser.GuiHtmlHandle | None = None
+        """Where the visitor's figures are shown."""
+        self.share: float | None = None
+        """Of the picture that shows the captured film; None where that is not asked for."""
 
     def camera_came(self) -> None:
         """The page's camera moved; from any thread."""
@@ -70,6 +88,23 @@ class Visitor:
             camera.position = place.position
             camera.look_at = place.look_at
             camera.fov = place.fov
+        degrees = round(math.degrees(place.fov) * 2) / 2
+        if self.fov is not None and self.fov.value != degrees:
+            self.fov.value = degrees
+
+    def compare(self, share: float | None, capture: Camera, distance: float) -> None:
+        """Show the film beside the avatar, from where it was filmed; from any thread.
+
+        Args:
+            share: of the width that shows the film, None to stop.
+            capture: its camera.
+            distance: m to the head.
+        """
+        begins = share is not None and (self.viewpoint is None or not in_place(self.viewpoint))
+        self.share = share
+        if begins and self.viewpoint is not None:
+            self.orbiting = None
+            self.go(place(capture, self.viewpoint, distance))
 
     def zoom(self, fov: float) -> None:
         """Change the page's field of view, rad; from any thread."""
@@ -84,25 +119,29 @@ class Visitor:
             self.go(self.orbiting.turned(angle))
         self.viewpoint = Viewpoint.of(self.client.camera)
 
-    def draw(self, figure: Figure, pose: int, look: Look, stamp: float, visitors: int) -> bool:
+    def draw(
+        self, figure: Figure, pose: int, look: Look, stamp: float, visitors: int, shown: Captured | None = None
+    ) -> bool:
         """Send a picture if one is due; whether another will be due soon.
 
         Args:
             figure, pose: what to draw, and its number.
             stamp: monotonic time that the pose belongs to.
             visitors: how many share the machine.
+            shown: the captured frame of this pose, where there is one.
         """
         view = self.viewpoint
         if view is None or self.waiting():
             return True
-        key = (pose, view, look)
+        beside = shown if self.share is not None and in_place(view) else None
+        key = (pose, view, look, beside is not None, self.share)
         now = time.monotonic()
         if key != self._shown:
-            cause = stamp if self._shown and pose != self._shown[0] else self._turned
+            causes = [at for new, at in zip(key, (stamp, self._turned), strict=False) if new not in self._shown[:2]]
+            cause = min(causes, default=now)
             rows = self.sharpness.moving(view.height)
-            self._is_sharp = self._send(figure, view, look, rows, _QUALITY) and rows == self.sharpness.still(
-                view.height
-            )
+            self._send(figure, view, look, rows, _QUALITY, beside)
+            self._is_sharp = rows == self.sharpness.still(view.height)
             took = time.monotonic()
             self.sharpness.took(rows, took - now, visitors)
             self._shown, self._changed = key, took
@@ -112,20 +151,26 @@ class Visitor:
             return False
         if now - self._changed < _SETTLED:
             return True
-        self._is_sharp = self._send(figure, view, look, self.sharpness.still(view.height), _STILL_QUALITY)
+        self._send(figure, view, look, self.sharpness.still(view.height), _STILL_QUALITY, beside)
+        self._is_sharp = True
         return False
 
-    def _send(self, figure: Figure, view: Viewpoint, look: Look, rows: int, quality: int) -> bool:
+    def _send(
+        self, figure: Figure, view: Viewpoint, look: Look, rows: int, quality: int, beside: Captured | None
+    ) -> None:
         camera = view.camera(rows)
         background = np.array(look.background, np.float32) / 255
-        if look.show == "nothing":
+        if beside is not None and self.share is not None:
+            size, color = (camera.width, camera.height), np.array(look.background, np.uint8)
+            image = compose(figure, beside.film, beside.row, beside.camera, size, self.share, color)
+            depth = None
+        elif look.show == "nothing":
             image = np.broadcast_to(np.array(look.background, np.uint8), (camera.height, camera.width, 3))
             depth = np.full((2, 2), FAR, np.float32) if look.layers else None
         else:
             image, depth = figure.picture(camera, background, look.show, depth=look.layers)
         self._handed_over, self.rows = True, rows
         self._later(self._push, image, quality, depth)
-        return True
 
     def _push(self, image: np.ndarray, quality: int, depth: np.ndarray | None) -> None:
         buffer = self.client._websock_connection.get_message_buffer()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +43,29 @@ def viewer(running: Viewer) -> Viewer:
         running.drive.source.value = "Sliders only"
         running.drive.refresh()
         running.face.clear()
+        running.view._put(running.view._first)
 
     on_loop(running, rest)
     return running
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, without a page yet."""
+    from .chromium import start
+
+    browser = start(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def opened(browser: Any, viewer: Viewer) -> Iterator[Any]:
+    """The browser on the viewer's page, with the avatar drawn."""
+    from .chromium import visit
+
+    yield visit(browser, viewer)
+    browser.get("about:blank")
 
 
 @pytest.fixture
@@ -61,6 +83,14 @@ def on_loop(viewer: Viewer, call: Callable[[], object]) -> None:
         call()
 
     asyncio.run_coroutine_threadsafe(run(), viewer.server.viser.get_event_loop()).result(20)
+
+
+def until(ready: Callable[[], object], seconds: float = 40.0) -> None:
+    """Wait for something."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

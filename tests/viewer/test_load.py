@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import socket
 import threading
@@ -11,8 +12,11 @@ from pathlib import Path
 
 from avatars.viewer.app import Viewer
 from avatars.viewer.sharpness import MAX_ROWS, MIN_ROWS, Sharpness
+from avatars.viewer.sources.livelink import LiveLink
 
+from .conftest import until
 from .page import Page
+from .test_sources import packet, values
 
 _CYCLES, _WARM_UP = 100, 30
 
@@ -66,6 +70,30 @@ def test_a_page_that_does_not_read_gets_less_and_slows_nobody(viewer: Viewer, pa
         assert visitor.waiting()
     finally:
         stuck.socket.socket.close()
+
+
+def test_three_pages_and_a_slow_one_do_not_slow_the_phone(viewer: Viewer) -> None:
+    viewer.stage.choose("Live Link Face (iPhone)")
+    link = viewer.stage.puppet.source
+    assert isinstance(link, LiveLink)
+    place = viewer.stage.front()
+    pages = [Page(viewer.server.port, place.turned(a), (640, 480)) for a in (-20, 0, 20)]
+    stuck = Page(viewer.server.port, place, (960, 720), reads=False)
+    try:
+        for page in pages:
+            page.picture()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            counts = [page.pictures for page in pages]
+            for i in range(120):
+                phone.sendto(packet(values(jawOpen=0.5 + 0.4 * math.sin(i / 5))), ("127.0.0.1", link.port))
+                time.sleep(1 / 60)
+        until(lambda: link.count == 120)
+        for page, count in zip(pages, counts, strict=True):
+            page.wait(lambda page=page, count=count: page.pictures > count + 3, "pictures for everybody")
+    finally:
+        stuck.socket.socket.close()
+        for page in pages:
+            page.close()
 
 
 def test_the_clock_does_not_wait_for_drawing(viewer: Viewer) -> None:

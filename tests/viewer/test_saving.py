@@ -23,8 +23,10 @@ from avatars.viewer.panel.save import file_name
 from avatars.viewer.recorder import RATE, SOUND_RATE, Take, mp4, png
 from avatars.viewer.sources.recording import Recording
 
-from .conftest import difference
+from .conftest import difference, on_loop, until
 from .page import Page
+from .test_sound import RATE as SPEECH_RATE
+from .test_sound import babble, hear, join, pcm, tell
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,43 @@ def test_the_buttons_send_files_to_the_page(viewer: Viewer, page: Page, tmp_path
     np.testing.assert_allclose(motion.times, track.times - track.times[0], atol=1e-3)
     jaw = INDEX["jawOpen"]
     np.testing.assert_allclose(motion.arkit[:, jaw], track.expression[:, jaw], atol=1e-5)
+
+
+def test_a_film_has_the_sound_that_the_lips_followed(viewer: Viewer, page: Page) -> None:
+    viewer.stage.choose("Speech")
+    on_loop(viewer, viewer.drive.refresh)
+    speech, sound = viewer.stage.speech, babble(3.0)
+    sound *= np.linspace(0.3, 1.0, len(sound)).astype(np.float32)  # no two moments alike
+    assert speech is not None
+    page.picture()
+    with join(viewer) as talk:
+        hear(talk)
+        tell(talk, do="sound", rate=SPEECH_RATE)
+        talk.send(pcm(sound))
+        tell(talk, do="end")
+        while not hear(talk).get("end"):
+            pass
+        page.set("Record a film", True)
+        page.wait(lambda: page.values.get("Record a film.label") == "Stop recording", "a running recording")
+        began = time.monotonic()
+        while (at := time.monotonic() - began) < 1.5:
+            tell(talk, do="clock", time=at, playing=True)
+            time.sleep(0.08)
+        shown = list(viewer.stage.history.since(began + 0.5))
+        tell(talk, do="stop")
+        until(lambda: speech.position(time.monotonic()) is None)
+    page.set("Record a film", True)
+    stem = file_name(viewer.name)
+    page.wait(lambda: f"{stem}.mp4" in downloads(page), "the film")
+    with av.open(io.BytesIO(downloads(page)[f"{stem}.mp4"])) as film:
+        assert [s.type for s in film.streams] == ["video", "audio"]
+        heard = np.concatenate([f.to_ndarray()[0] for f in film.decode(audio=0)])
+    at = int(0.8 * SPEECH_RATE)
+    part = heard[at : at + 4000]
+    match = np.correlate(sound, part, "valid") / np.sqrt(np.convolve(sound**2, np.ones(len(part)), "valid") + 1e-6)
+    assert match.max() / np.linalg.norm(part) > 0.8, "the sound that was played, through AAC"
+    assert len(shown) > 3
+    assert np.ptp([face.expression[INDEX["jawOpen"]] for _, face in shown]) > 0.02, "and a mouth that spoke it"
 
 
 def test_a_film_of_what_was_seen(viewer: Viewer, page: Page) -> None:

@@ -8,6 +8,7 @@ import shutil
 import time
 import wave
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from avatars.errors import InputError
 from avatars.heads.arkit import INDEX
+from avatars.speech.habits import Habits
 from avatars.splats.avatar import Avatar
 from avatars.viewer import sound_page
 from avatars.viewer.app import Options, Viewer
 from avatars.viewer.person import Person
-from avatars.viewer.sources.speech import Speech
+from avatars.viewer.sources.heard import Heard, Utterance
+from avatars.viewer.sources.speech import Delivery, Speech, Voice
 
 from .conftest import on_loop
 
@@ -120,10 +123,64 @@ def test_the_face_is_that_of_the_sound_at_the_ear(avatar: Avatar) -> None:
     assert motion is not None
     assert speech.face(1.0).same(person.rest), "silent until it plays"
     speech.played(0.5, True, 10.0)
-    # At 10.3 the ear hears 0.8; the picture is drawn for when it is seen, 60 ms later.
-    row = int(np.argmin(np.abs(motion.times - 0.86)))
+    # At 10.3 the ear hears 0.8; the picture is drawn for when it is seen, 90 ms later.
+    row = int(np.argmin(np.abs(motion.times - 0.89)))
     want = person.act(type(motion)(*(getattr(motion, f)[row : row + 1] for f in motion.__dataclass_fields__)))
     np.testing.assert_allclose(speech.face(10.3).expression, want.expression, atol=0.02)
+
+
+def test_a_playing_sound_takes_on_another_delivery(avatar: Avatar) -> None:
+    speech = Speech(Person(avatar))
+    speech.begin_sound()
+    speech.hear(babble(2.0), RATE, 0.0)
+    before = speech.heard()
+    angry = Delivery(emotion={"angry": 1.0}, intensity=1.0)
+    speech.deliver(angry)
+    assert before is not None
+    speech.hear(babble(0.5), RATE, 0.0)
+    speech.end(0.0)
+    brow = INDEX["browDownLeft"]
+
+    def frowns() -> bool:
+        now = speech.heard()
+        return now is not None and now.arkit[:, brow].mean() > before.arkit[:, brow].mean() + 0.1
+
+    wait(frowns)
+    after = speech.heard()
+    assert after is not None
+    assert after.times[-1] == pytest.approx(2.5, abs=0.021), "all of it, those parts that came later too"
+    stream = angry.stream()
+    whole = stream.feed(np.concatenate([babble(2.0), babble(0.5)]), RATE)
+    np.testing.assert_allclose(after.arkit[: len(whole.times)], whole.arkit, atol=1e-5)
+
+
+def test_voices_move_in_their_own_way(avatar: Avatar) -> None:
+    def heads(voice: Voice) -> float:
+        speech = Speech(Person(avatar), Delivery(voice))
+        speech.begin_sound()
+        speech.hear(babble(4.0), RATE, 0.0)
+        motion = speech.heard()
+        assert motion is not None
+        return float(np.abs(motion.rotation).max())
+
+    calm = Voice(habits=replace(Habits(), head_spread=(0.001, 0.001, 0.001)))
+    lively = Voice(habits=replace(Habits(), head_spread=(0.06, 0.09, 0.05)))
+    assert heads(lively) > 2 * heads(calm)
+
+
+def test_what_was_heard_is_remembered_where_the_face_showed_it() -> None:
+    heard = Heard()
+    assert heard.between(0.0, 5.0) is None
+    ramp = np.arange(48000, dtype=np.float32) / 48000
+    heard.add(Utterance(10.0, 10.5, ramp, 48000))
+    out = heard.between(9.5, 11.5, Utterance(11.0, 99.0, np.ones(8000, np.float32), 16000))
+    assert out is not None
+    assert (out[:8000] == 0).all(), "silence before"
+    np.testing.assert_allclose(out[8000:16000], np.arange(8000) / 16000, atol=1e-4, err_msg="half of it: it was cut")
+    assert (out[16000:24000] == 0).all()
+    assert (out[24000:31999] == 1).all(), "what is still being said"
+    heard.add(Utterance(400.0, 401.0, ramp, 48000))
+    assert heard.between(9.5, 11.5) is None, "too long ago"
 
 
 def test_a_microphone_drives_at_once(speaking: Viewer, talk: ClientConnection) -> None:

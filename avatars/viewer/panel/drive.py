@@ -7,6 +7,7 @@ import html
 import time
 from collections.abc import Callable
 
+import numpy as np
 import viser
 
 from ...errors import AvatarError
@@ -15,7 +16,9 @@ from ...speech.habits import Amounts
 from .. import sound_page
 from ..clock import SPEEDS
 from ..server import Later
-from ..stage import SPEECH, Stage
+from ..sources.base import Learning
+from ..sources.speech import Delivery
+from ..stage import Stage
 from .calls import on_loop
 
 _HANDS_OFF = 0.6
@@ -39,18 +42,29 @@ class Drive:
         self._stage, self._hear, self._later, self._touched = stage, hear, later, 0.0
         self.source = gui.add_dropdown("Driven by", stage.names, initial_value=stage.name)
         self._news = gui.add_html("", visible=False)
+        with gui.add_folder(None, visible=False) as self._camera:
+            self._seen = gui.add_image(np.zeros((2, 2, 3), np.uint8), jpeg_quality=80)
+            self.learn = gui.add_button(
+                "This is my resting face", icon=viser.Icon.FOCUS_CENTERED, color="gray",
+                hint="Look into the camera, calm, lips closed: your face is measured against this one",
+            )  # fmt: skip
         with gui.add_folder(None) as self._timeline:
-            self.play = gui.add_button("Pause", icon=viser.Icon.PLAYER_PAUSE)
             self.time = gui.add_slider("Time (s)", 0.0, 1.0, 0.01, 0.0)
+            self.play = gui.add_button("Pause", icon=viser.Icon.PLAYER_PAUSE)
             self.speed = gui.add_dropdown("Speed", tuple(SPEEDS), initial_value="1×")
             self.loop = gui.add_checkbox("Loop", True)
         self._sound = gui.add_html(_FRAME, visible=False)
-        with gui.add_folder("Manner", expand_by_default=False, visible=False) as self._manner:
+        with gui.add_folder("Delivery", expand_by_default=False, visible=False) as self._manner:
+            self.style = gui.add_dropdown(
+                "Style",
+                tuple(stage.sources.voices),
+                hint="Whose lips, blinks and head movements the voice brings along",
+            )
             self.emotion = gui.add_dropdown("Emotion", EMOTIONS, initial_value="neutral")
             self.intensity = gui.add_slider("Intensity", 0.0, 1.5, 0.05, 0.8)
             self._amounts = {
                 name: gui.add_slider(
-                    name.capitalize(), 0.0, 2.0, 0.1, 1.0, hint=f"How much of {name}; from the next sound on"
+                    name.capitalize(), 0.0, 2.0, 0.1, 1.0, hint=f"How much of {name}; a microphone takes it on anew"
                 )
                 for name in ("blinks", "gaze", "head", "brows")
             }
@@ -64,8 +78,19 @@ class Drive:
         self.time.on_update(on_loop(self._scrub))
         self.speed.on_update(on_loop(self._set_speed))
         self.loop.on_update(on_loop(self._set_loop))
-        for handle in (self.emotion, self.intensity, *self._amounts.values()):
-            handle.on_update(on_loop(lambda _: self._set_manner()))
+        for handle in (self.style, self.emotion, self.intensity, *self._amounts.values()):
+            handle.on_update(on_loop(lambda _: self._deliver()))
+        self.learn.on_click(on_loop(lambda _: self._learn()))
+        self._stage.show = self.preview
+
+    def preview(self, picture: np.ndarray) -> None:
+        """Show what a camera sees [h, w, 3]; from any thread."""
+        self._later(setattr, self._seen, "image", picture)
+
+    def _learn(self) -> None:
+        source = self._stage.puppet.source
+        if isinstance(source, Learning):
+            source.learn()
 
     def news(self, text: str) -> None:
         """Show a line of the source's; from any thread."""
@@ -91,10 +116,9 @@ class Drive:
         """Show the controls of the present source."""
         recording, speech = self._stage.recording, self._stage.speech
         self._timeline.visible = recording is not None
-        self._sound.visible = self._manner.visible = self._stage.name == SPEECH
+        self._sound.visible = self._manner.visible = speech is not None
+        self._camera.visible = isinstance(self._stage.puppet.source, Learning)
         self._hear()
-        if speech is not None:
-            self._set_manner()
         if recording is not None:
             self.time.max = max(round(recording.clock.duration, 2), 0.01)
             self.speed.value, self.loop.value = "1×", True
@@ -130,15 +154,15 @@ class Drive:
         if speed is not None:
             self._with_clock(lambda clock, now: clock.set_speed(speed, now))
 
-    def _set_manner(self) -> None:
-        speech = self._stage.speech
-        if speech is None:
-            return
-        if self.emotion.value in EMOTIONS:
-            weights = {} if self.emotion.value == "neutral" else {self.emotion.value: 1.0}
-            speech.feel(weights, min(max(float(self.intensity.value), 0.0), 1.5))
+    def _deliver(self) -> None:
+        feeling, voices = self.emotion.value, self._stage.sources.voices
+        weights = {feeling: 1.0} if feeling in EMOTIONS and feeling != "neutral" else {}
         amounts = {name: min(max(float(h.value), 0.0), 2.0) for name, h in self._amounts.items()}
-        speech.set_amounts(Amounts(**amounts))
+        delivery = Delivery(
+            voices.get(self.style.value, self._stage.delivery.voice), weights,
+            min(max(float(self.intensity.value), 0.0), 1.5), Amounts(**amounts),
+        )  # fmt: skip
+        self._stage.deliver(delivery)
 
     def tick(self, now: float) -> None:
         """Move the timeline along; a few times a second."""
@@ -146,13 +170,13 @@ class Drive:
         if recording is None:
             return
         if now - self._touched > _HANDS_OFF:
-            if recording.clock.playing:
-                self.time.value = round(recording.clock.time(now), 2)
+            stands = round(recording.clock.time(now), 2)
+            if self.time.value != stands:
+                self.time.value = stands
             elif self._touched:
                 # An update of ours may have crossed the visitor's touch on the way: say again where it stands.
-                position = self.time.value
-                self.time.value = position + 1e-6
-                self.time.value = position
+                self.time.value = stands + 1e-6
+                self.time.value = stands
             self._touched = 0.0
         if (self.play.label == "Pause") != recording.clock.playing:
             self._show_playing(recording.clock.playing)

@@ -1,8 +1,7 @@
-"""Live numbers: the coefficient curves and the line of figures."""
+"""Live numbers: the coefficient curves, and how fast each visitor's pictures come."""
 
 from __future__ import annotations
 
-import html
 import time
 
 import numpy as np
@@ -14,7 +13,9 @@ from ..stage import Stage
 from .plot import add_plot
 
 _SPAN = 6.0
-"""s of curve that are shown."""
+"""s of curve that are shown of what comes in live."""
+_WINDOW, _POINTS = 20.0, 160
+"""s of a recording that are shown at most, around where it stands, and in how many points."""
 _CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "jaw": ("#4dabf7", ("jawOpen",)),
     "smile": ("#69db7c", ("mouthSmileLeft", "mouthSmileRight")),
@@ -34,49 +35,58 @@ class Gauges:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
-    def add_line(self, gui: viser.GuiApi) -> None:
-        """The line of figures."""
-        self.line = gui.add_html("")
-
     def add_curves(self, gui: viser.GuiApi) -> None:
         """The plot."""
         colors = {name: color for name, (color, _) in _CURVES.items()}
-        self.plot = add_plot(gui, "s", colors, height=230, unit=True, show_x=False)
+        self.plot = add_plot(gui, "s", colors, height=230, unit=True, shade="ahead")
 
     def curves(self, now: float) -> tuple[np.ndarray, ...] | None:
-        """Times and values of the last seconds; may take a while for heads that do not speak ARKit."""
+        """Times, values and what lies ahead; may take a while for heads that do not speak ARKit.
+
+        A recording is shown around the place where it stands, everything else as it was in the last seconds.
+        """
+        recording = self._stage.recording
+        if recording is not None and recording.clock.duration > 0:
+            place, whole = recording.clock.time(now), recording.clock.duration
+            first = min(max(place - _WINDOW / 2, 0.0), max(whole - _WINDOW, 0.0))
+            times, expression = recording.curves(first, min(first + _WINDOW, whole), _POINTS)
+            return (times, *self._values(expression), (times > place).astype(float))
         kept = self._stage.history.since(now - _SPAN)
         if len(kept) < 2:
             return None
         kept = kept[:: max(1, len(kept) // 120)]
         times = np.array([t for t, _ in kept] + [now])
-        rows = to_arkit(self._stage.avatar.head, np.stack([face.expression for _, face in kept]))
-        rows = np.concatenate([rows, rows[-1:]])
-        curves = [rows[:, [INDEX[n] for n in names]].max(1) for _, names in _CURVES.values()]
+        faces = [face.expression for _, face in kept]
+        curves = self._values(np.stack([*faces, faces[-1]]))
         inside = times >= now - _SPAN
-        return (times[inside] - now, *(c[inside] for c in curves))
+        return (times[inside] - now, *(c[inside] for c in curves), np.zeros(int(inside.sum())))
+
+    def _values(self, expression: np.ndarray) -> list[np.ndarray]:
+        """The curves [T] of expressions [T, E]."""
+        rows = to_arkit(self._stage.avatar.head, expression)
+        return [rows[:, [INDEX[n] for n in names]].max(1) for _, names in _CURVES.values()]
 
     def draw(self, curves: tuple[np.ndarray, ...] | None) -> None:
         """Show what `curves` gave."""
         if curves is not None:
             self.plot.data = curves
 
-    def count(self, news: str = "") -> None:
-        """The line of figures, with something in front."""
+    def count(self) -> None:
+        """Each visitor's own figures."""
         now, visitors = time.monotonic(), list(self._stage.renderer.visitors.values())
-        parts = [html.escape(news)] if news else []
-        if self._stage.renderer.look.path == "server" and visitors:
-            best = max(visitors, key=lambda v: v.frame_rate(now))
-            rate = best.frame_rate(now)
-            parts.append(
-                f"{rate:.0f} pictures/s, {1000 * best.latency:.0f} ms, {best.rows} rows" if rate >= 1 else "still"
-            )
-        else:
-            parts.append("drawn in the browser")
-        parts.append(f"{len(self._stage.avatar.splats):,} splats".replace(",", "\u202f"))
+        end = [f"{len(self._stage.avatar.splats):,} splats".replace(",", "\u202f")]
         if len(visitors) > 1:
-            parts.append(f"{len(visitors)} pages open")
-        text = " · ".join(parts)
-        content = f'<div style="padding:2px 1em 6px;font-size:0.8em;opacity:0.65">{text}</div>'
-        if content != self.line.content:
-            self.line.content = content
+            end.append(f"{len(visitors)} pages open")
+        for visitor in visitors:
+            if visitor.line is None:
+                continue
+            rate = visitor.frame_rate(now)
+            begin = [f"{rate:.0f} pictures/s", f"{1000 * visitor.latency:.0f} ms", f"{visitor.rows} rows"]
+            if self._stage.renderer.look.path != "server":
+                begin = ["drawn in the browser"]
+            elif rate < 1:
+                begin = ["standing still"]
+            text = " · ".join(begin + end)
+            content = f'<div style="padding:2px 1em 6px;font-size:0.8em;opacity:0.65">{text}</div>'
+            if content != visitor.line.content:
+                visitor.line.content = content

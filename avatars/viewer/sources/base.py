@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from ..person import Face
+from ..person import Face, Person
 
 
 class Source(Protocol):
@@ -20,6 +20,24 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give back sockets, threads and devices."""
+        ...
+
+
+@runtime_checkable
+class Following(Source, Protocol):
+    """A source that goes on when the avatar that it drives is trained further."""
+
+    def become(self, person: Person) -> None:
+        """The same head in another state."""
+        ...
+
+
+@runtime_checkable
+class Learning(Source, Protocol):
+    """A source that is driven by somebody whose resting face must be known."""
+
+    def learn(self) -> None:
+        """Take the present face for the resting one."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 from ...data import Motion
 from ..person import Face, Person
@@ -17,10 +18,15 @@ _RETURN = 0.25
 
 
 class Live:
-    """Takes motion as it comes in, from any thread."""
+    """Takes motion as it comes in, from any thread.
 
-    def __init__(self, person: Person) -> None:
-        self._person = person
+    Args:
+        person: who is driven.
+        tell: called with a line about what happens, when it changes.
+    """
+
+    def __init__(self, person: Person, tell: Callable[[str], None] = lambda text: None) -> None:
+        self._person, self._tell, self._said = person, tell, ""
         self._lock = threading.Lock()
         self._goal, self._came = person.rest, -math.inf
         self._shown, self._then = person.rest, -math.inf
@@ -32,10 +38,17 @@ class Live:
         if not len(motion.times):
             return
         last = Motion(motion.times[-1:], motion.arkit[-1:], motion.rotation[-1:], motion.translation[-1:])
-        face = self._person.act(last)
+        self.put(self._person.act(last), now)
+
+    def put(self, face: Face, now: float) -> None:
+        """Show a face from now on."""
         with self._lock:
             self._goal, self._came = face, now
             self.count += 1
+
+    def become(self, person: Person) -> None:
+        """The same head in another state."""
+        self._person = person
 
     def face(self, now: float) -> Face:
         """The eased face."""
@@ -50,6 +63,12 @@ class Live:
     def moving(self, now: float) -> bool:
         """While news come in, and on the way to rest."""
         return now - self._came < _GONE + 8 * _RETURN
+
+    def say(self, text: str) -> None:
+        """Tell what happens, unless it was told last."""
+        if text != self._said:
+            self._said = text
+            self._tell(text)
 
     def close(self) -> None:
         """Nothing to give back."""

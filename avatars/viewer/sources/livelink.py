@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from ...data import Motion
 from ...errors import InputError
-from ..person import Face, Person
+from ..person import Person
 from .live import Live
 
 PORT = 11111
@@ -67,7 +67,7 @@ def motion(values: np.ndarray, time: float) -> Motion:
     return Motion(np.array([time]), np.clip(values[None, :52], 0, 1), turn.as_rotvec()[None], shift[None])
 
 
-class LiveLink:
+class LiveLink(Live):
     """Listens for a phone.
 
     Args:
@@ -80,7 +80,7 @@ class LiveLink:
     """
 
     def __init__(self, person: Person, host: str, port: int, tell: Callable[[str], None]) -> None:
-        self._live, self._tell, self._said = Live(person), tell, ""
+        super().__init__(person, tell)
         self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.bind((host, port))
@@ -94,14 +94,9 @@ class LiveLink:
         self._socket.settimeout(0.5)
         self.port: int = self._socket.getsockname()[1]
         self._open = True
-        self._say(f"Waiting for Live Link Face on UDP port {self.port}")
+        self.say(f"Waiting for Live Link Face on UDP port {self.port}")
         self._thread = threading.Thread(target=self._listen, name="live-link", daemon=True)
         self._thread.start()
-
-    @property
-    def count(self) -> int:
-        """Faces received."""
-        return self._live.count
 
     def _listen(self) -> None:
         while self._open:
@@ -114,27 +109,14 @@ class LiveLink:
             try:
                 values = parse(packet)
             except InputError as error:
-                self._say(error.what)
+                self.say(error.what)
                 continue
             if values is None:
-                self._say("The phone sees no face")
+                self.say("The phone sees no face")
                 continue
             now = time.monotonic()
-            self._live.take(motion(values, now), now)
-            self._say("Receiving")
-
-    def _say(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
-            self._tell(text)
-
-    def face(self, now: float) -> Face:
-        """The newest face."""
-        return self._live.face(now)
-
-    def moving(self, now: float) -> bool:
-        """While the phone sends."""
-        return self._live.moving(now)
+            self.take(motion(values, now), now)
+            self.say("Receiving")
 
     def close(self) -> None:
         """Stop listening."""

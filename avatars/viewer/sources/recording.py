@@ -30,6 +30,8 @@ class Recording:
         self._pose = pose
         self._turns = [Rotation.from_matrix(m.numpy()) for m in (pose.rotation, pose.torso_rotation)]
         self._slerps = [Slerp(self.times, turn) for turn in self._turns] if len(times) > 1 else []
+        self.stepping = False
+        """Whether faces are those of the frames, for comparing with a film, instead of lying between them."""
 
     @staticmethod
     def captured(avatar: Avatar) -> Recording:
@@ -61,9 +63,21 @@ class Recording:
             self._slerps[1](time), between(pose.torso_translation.numpy()),
         )  # fmt: skip
 
+    def row(self, now: float) -> int:
+        """The frame nearest to where the clock stands."""
+        time = self.clock.time(now)
+        high = min(int(np.searchsorted(self.times, time)), len(self.times) - 1)
+        return max(high - 1, 0) if time - self.times[high - 1] < self.times[high] - time else high
+
     def face(self, now: float) -> Face:
         """Where the clock stands."""
-        return self.at(self.clock.time(now))
+        return self.at(float(self.times[self.row(now)]) if self.stepping else self.clock.time(now))
+
+    def curves(self, start: float, end: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Times [count] s and expressions [count, E] of a stretch of the recording."""
+        times = np.linspace(start, end, count)
+        values = self._pose.expression.numpy().astype(float)
+        return times, np.stack([np.interp(times, self.times, column) for column in values.T], 1)
 
     def moving(self, now: float) -> bool:
         """While it plays."""

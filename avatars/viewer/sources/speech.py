@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ...data import Motion
-from ...speech.habits import Amounts
+from ...speech.habits import Amounts, Habits
 from ...speech.stream import Stream
+from ...speech.style import Style
 from ..person import Face, Person
+from .heard import Heard, Utterance
 from .live import Live
 
 FPS = 50.0
-_AHEAD = 0.06
-"""s that a picture is drawn ahead of the sound: about how long it takes from here to the screen."""
+_AHEAD = 0.09
+"""s that a picture is drawn ahead of the sound: about how long it takes from here to the screen. With 0.06 lips were
+46 ms late on a page without a graphics card (tests/viewer/test_browser_sound.py); a little early is noticed least."""
 _PATIENCE = 0.7
 """s without news of a playing page after which its sound is taken to have stopped."""
 MAX_SECONDS = 1200.0
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """Whose way of speaking and moving it is."""
+
+    style: Style | None = None
+    """Of lips and face; None for the usual one."""
+    habits: Habits = field(default_factory=Habits)
+    """Blinks, gaze, head and brows."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How something is said."""
+
+    voice: Voice = field(default_factory=Voice)
+    emotion: Mapping[str, float] = field(default_factory=dict)
+    intensity: float = 0.0
+    amounts: Amounts = field(default_factory=Amounts)
+
+    def stream(self) -> Stream:
+        """A stream that speaks so from its first frame on."""
+        stream = Stream(FPS, style=self.voice.style, habits=self.voice.habits, amounts=self.amounts)
+        stream.set_emotion(self.emotion, self.intensity)
+        stream.reset()
+        return stream
 
 
 class Speech:
@@ -26,19 +57,24 @@ class Speech:
 
     Args:
         person: who speaks.
+        delivery: how.
     """
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: Person, delivery: Delivery | None = None) -> None:
         self._person, self._lock = person, threading.Lock()
-        self._emotion: tuple[dict[str, float], float] = ({}, 0.0)
-        self._amounts = Amounts()
+        self._feeding = threading.Lock()
+        """Held while the stream works, which takes long; `_lock` never is, for the renderer waits for it."""
+        self._heard = Heard()
+        self._delivery = delivery or Delivery()
         self._live: Live | None = None
+        self._number = 0
+        self._thinker: threading.Thread | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self._stream = Stream(FPS, amounts=self._amounts)
-        if self._emotion[0]:
-            self._stream.set_emotion(*self._emotion)
+        self._stream = self._delivery.stream()
+        self._number += 1
+        self._ended = self._stale = False
         self._pieces: list[Motion] = []
         self._whole: Motion | None = None
         self._position, self._reported, self._playing = 0.0, 0.0, False
@@ -47,16 +83,47 @@ class Speech:
 
     # -- settings -----------------------------------------------------------------------------------------------
 
-    def feel(self, weights: Mapping[str, float], intensity: float) -> None:
-        """Speak with an emotion, from the next sound frame on."""
+    def deliver(self, delivery: Delivery) -> None:
+        """Speak otherwise: a microphone's voice takes on style and emotion at once, a playing sound is thought over."""
         with self._lock:
-            self._emotion = (dict(weights), intensity)
-            self._stream.set_emotion(*self._emotion)
+            if delivery == self._delivery:
+                return
+            self._delivery, live = delivery, self._live is not None
+            if self._pcm and not live:
+                self._stale = True
+                self._think_again()
+                return
+        with self._feeding:
+            if live:
+                self._stream.set_style(delivery.voice.style)
+                self._stream.set_emotion(delivery.emotion, delivery.intensity)
+            else:
+                self._stream = delivery.stream()
 
-    def set_amounts(self, amounts: Amounts) -> None:
-        """How much of blinks, gaze, head and brows; from the next sound on."""
-        with self._lock:
-            self._amounts = amounts
+    def _think_again(self) -> None:
+        """The motion of a whole sound anew, in a thread of its own; called with the lock held."""
+        if self._stale and self._ended and self._thinker is None:
+            self._thinker = threading.Thread(target=self._think, name="speech", daemon=True)
+            self._thinker.start()
+
+    def _think(self) -> None:
+        while True:
+            with self._lock:
+                if not (self._stale and self._ended):
+                    self._thinker = None
+                    return
+                self._stale, number = False, self._number
+                sound, rate, stream = np.concatenate(self._pcm), self._rate, self._delivery.stream()
+            motion = _joined([stream.feed(sound, rate), stream.flush()])
+            with self._lock:
+                if number == self._number and len(motion.times):
+                    self._pieces, self._whole = [motion], motion
+
+    def become(self, person: Person) -> None:
+        """The same head in another state."""
+        self._person = person
+        if self._live is not None:
+            self._live.become(person)
 
     @property
     def live(self) -> bool:
@@ -67,13 +134,15 @@ class Speech:
 
     def begin_live(self) -> None:
         """A microphone opened."""
-        with self._lock:
+        with self._feeding, self._lock:
+            self._over()
             self._begin()
             self._live = Live(self._person)
 
     def begin_sound(self) -> None:
         """A sound is coming that the page will play."""
-        with self._lock:
+        with self._feeding, self._lock:
+            self._over()
             self._begin()
             self._live = None
 
@@ -83,17 +152,23 @@ class Speech:
         Raises:
             InputError: not finite, or the rate changed.
         """
-        with self._lock:
+        with self._feeding:
             motion = self._stream.feed(pcm, rate)
-            if not self._pcm:
-                self._came = now - len(pcm) / rate
-            self._keep(pcm, rate)
-            return self._take(motion, now)
+            with self._lock:
+                if not self._pcm:
+                    self._came = now - len(pcm) / rate
+                self._keep(pcm, rate)
+                return self._take(motion, now)
 
     def end(self, now: float) -> float:
         """The sound is complete; returns the s of motion."""
-        with self._lock:
-            return self._take(self._stream.flush(), now)
+        with self._feeding:
+            motion = self._stream.flush()
+            with self._lock:
+                ready = self._take(motion, now)
+                self._ended = True
+                self._think_again()
+                return ready
 
     def _take(self, motion: Motion, now: float) -> float:
         if self._live is not None:
@@ -111,7 +186,8 @@ class Speech:
 
     def stop(self) -> None:
         """Fall silent."""
-        with self._lock:
+        with self._feeding, self._lock:
+            self._over()
             self._live = None
             self._begin()
 
@@ -125,15 +201,24 @@ class Speech:
     def sound_since(self, start: float, now: float) -> np.ndarray | None:
         """[samples] at 16 kHz: what was heard between two monotonic times, in time with the faces; None if nothing."""
         with self._lock:
-            position, live, rate = self.position(now), self._live, self._rate
-            if not self._pcm or (live is None and position is None):
-                return None
-            whole, came = np.concatenate(self._pcm), self._came
-        # A live face shows sound that is as old as the stream waits for what follows it.
-        late = self._stream.latency_ms / 1000
-        first = start - came - late if live is not None else (position or 0.0) - (now - start)
-        places = (first + np.arange(int((now - start) * 16000)) / 16000) * rate
-        return np.interp(places, np.arange(len(whole)), whole, left=0.0, right=0.0).astype(np.float32)
+            return self._heard.between(start, now, self._utterance())
+
+    def _utterance(self) -> Utterance | None:
+        """What is being said, at the times at which the face shows it; called with the lock held."""
+        if not self._pcm or (self._live is None and not self._reported):
+            return None
+        whole = np.concatenate(self._pcm)
+        if self._live is not None:  # such a face is as late as the stream waits for what follows a sound
+            start = self._came + self._stream.latency_ms / 1000
+            return Utterance(start, start + len(whole) / self._rate, whole, self._rate)
+        start = self._reported - self._position - _AHEAD
+        return Utterance(start, self._reported + _PATIENCE, whole, self._rate)
+
+    def _over(self) -> None:
+        """Remember what was said until now; called with the lock held."""
+        said = self._utterance()
+        if said is not None:
+            self._heard.add(said)
 
     # -- face ---------------------------------------------------------------------------------------------------
 

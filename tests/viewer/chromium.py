@@ -1,0 +1,144 @@
+"""A real browser: Chromium without a window, through its driver, and what the tests do in it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from avatars.viewer.app import Viewer
+from avatars.viewer.visitor import Visitor
+
+from .conftest import difference
+
+_FLAGS = (
+    "--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic",
+    "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=900,760", "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required", "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows",
+)  # fmt: skip
+WAIT = float(os.environ.get("AVATARS_TEST_PATIENCE", "40"))
+"""s that a page may take for anything."""
+
+
+def start(profile: Path) -> Any:
+    """A browser, or a skip that says what is missing."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install selenium)")
+    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("Chromium and its driver are not installed (apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(service=webdriver.chrome.service.Service(driver), options=options)
+    browser.set_page_load_timeout(3 * WAIT)
+    return browser
+
+
+def wait(ready: Callable[[], Any], what: str) -> Any:
+    """Until something holds."""
+    deadline = time.monotonic() + WAIT
+    while not (found := ready()):
+        assert time.monotonic() < deadline, f"never saw {what}"
+        time.sleep(0.05)
+    return found
+
+
+def visit(browser: Any, viewer: Viewer) -> Any:
+    """The browser on a viewer's page, with the avatar drawn."""
+    browser.get(viewer.url)
+    wait(lambda: any(v.sent for v in viewer.stage.renderer.visitors.values()), "the first picture")
+    for note in browser.find_elements("css selector", ".mantine-Notification-closeButton"):
+        note.click()  # that WebGL is drawn in software, which is meant here
+    return browser
+
+
+def visitor(viewer: Viewer) -> Visitor:
+    """The page that came last."""
+    wait(lambda: viewer.stage.renderer.visitors, "a visitor")
+    visitors = viewer.stage.renderer.visitors
+    return visitors[max(visitors)]
+
+
+def seen(browser: Any, who: Visitor) -> np.ndarray:
+    """What the browser shows of the scene at this moment [H, W, 3]."""
+    image = np.asarray(iio.imread(io.BytesIO(_screenshot(browser))))[..., :3]
+    assert who.viewpoint is not None
+    return image[: who.viewpoint.height, : who.viewpoint.width]
+
+
+def _screenshot(browser: Any) -> bytes:
+    """A PNG; asked for again where drawing in software kept the page from answering in the driver's ten seconds."""
+    from selenium.common.exceptions import TimeoutException
+
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            return browser.get_screenshot_as_png()
+        except TimeoutException:
+            if time.monotonic() > deadline:
+                raise
+
+
+def canvas(browser: Any, viewer: Viewer) -> np.ndarray:
+    """What the browser shows of the scene [H, W, 3], once nothing changes any more."""
+    who = visitor(viewer)
+    wait(lambda: who.viewpoint is not None and who.rows >= min(who.viewpoint.height, 1080), "a sharp picture")
+    last: np.ndarray | None = None
+    deadline = time.monotonic() + WAIT
+    while time.monotonic() < deadline:
+        time.sleep(0.7)
+        image = seen(browser, who)
+        if last is not None and difference(image, last) < 0.05:
+            return image
+        last = image
+    raise AssertionError("the page never stood still")
+
+
+def middle(image: np.ndarray) -> np.ndarray:
+    """Without the edges, where viser's own marks lie."""
+    width = image.shape[1]
+    return image[:, width // 5 : -width // 5]
+
+
+def press(browser: Any, text: str) -> None:
+    """A button or a tab by its text."""
+    button = f"//button[normalize-space(.)='{text}'] | //*[normalize-space(text())='{text}']"
+    found = wait(lambda: [e for e in browser.find_elements("xpath", button) if e.is_displayed()], f"the button {text}")
+    found[0].click()
+
+
+def slider(browser: Any, label: str) -> Any:
+    """The thumb of the slider beside a label."""
+    place = f"//label[normalize-space(.)='{label}']/following::*[@role='slider'][1]"
+    return wait(lambda: browser.find_elements("xpath", place), f"the slider {label}")[0]
+
+
+def check(browser: Any, label: str) -> None:
+    """Tick or untick a box."""
+    place = f"//label[normalize-space(.)='{label}']/following::input[@type='checkbox'][1]"
+    wait(lambda: browser.find_elements("xpath", place), f"the box {label}")[0].click()
+
+
+def notices(browser: Any) -> str:
+    """The texts of the notifications on the page."""
+    return "\n".join(e.text for e in browser.find_elements("css selector", ".mantine-Notification-root"))
+
+
+def keep(browser: Any, name: str) -> None:
+    """Put a screenshot where a report can find it, if $AVATARS_TEST_REPORT names a folder."""
+    folder = os.environ.get("AVATARS_TEST_REPORT")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{name}.png").write_bytes(_screenshot(browser))

@@ -1,0 +1,188 @@
+"""Sound in a real browser: what is heard, what is refused, and whether the lips are in time with it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avatars.viewer import renderer
+from avatars.viewer.app import Viewer
+from avatars.viewer.figure import Figure
+from avatars.viewer.sources import speech as speech_source
+from avatars.viewer.sources.speech import Speech
+
+from .chromium import keep, seen, visitor, wait
+from .conftest import on_loop
+from .test_sound import RATE, babble, pcm
+
+pytestmark = pytest.mark.slow
+
+
+def speaking(viewer: Viewer) -> Speech:
+    """The viewer, driven by speech."""
+    on_loop(viewer, lambda: setattr(viewer.drive.source, "value", "Speech"))
+    wait(lambda: viewer.stage.name == "Speech" and viewer.talk.speech is not None, "the source")
+    speech = viewer.stage.speech
+    assert speech is not None
+    return speech
+
+
+@contextmanager
+def sound_page(browser: Any) -> Iterator[Any]:
+    """Inside the sound page."""
+    browser.switch_to.frame(wait(lambda: browser.find_elements("tag name", "iframe"), "the sound page")[0])
+    try:
+        wait(lambda: browser.find_elements("id", "mic"), "its button")
+        yield browser
+    finally:
+        browser.switch_to.default_content()
+
+
+def said(page: Any) -> str:
+    return page.find_element("id", "say").text
+
+
+def test_a_microphone_drives_the_lips(opened: Any, viewer: Viewer) -> None:
+    speech = speaking(viewer)
+    with sound_page(opened) as page:
+        page.find_element("id", "mic").click()
+        wait(lambda: speech.live, "an open microphone")
+        rest = viewer.stage.person.rest.expression
+        assert wait(lambda: np.abs(speech.face(time.monotonic()).expression - rest).max() > 0.05, "a moving face")
+        assert said(page) == "Listening"
+        page.find_element("id", "stop").click()
+        wait(lambda: not speech.live, "a closed microphone")
+
+
+def test_a_refused_microphone_is_said(opened: Any, viewer: Viewer) -> None:
+    speech = speaking(viewer)
+    with sound_page(opened) as page:
+        page.execute_script(
+            "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); }"
+        )
+        page.find_element("id", "mic").click()
+        wait(lambda: said(page) == "The microphone was refused.", "the refusal")
+        assert not speech.live
+        page.execute_script(
+            "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('none', 'NotFoundError'); }"
+        )
+        page.find_element("id", "mic").click()
+        wait(lambda: said(page).startswith("No microphone"), "that there is none")
+
+
+def test_a_file_that_is_no_sound_is_said(opened: Any, viewer: Viewer, tmp_path: Path) -> None:
+    speech = speaking(viewer)
+    text = tmp_path / "notes.wav"
+    text.write_text("no sound at all")
+    with sound_page(opened) as page:
+        page.find_element("id", "file").send_keys(str(text))
+        wait(lambda: "not a sound" in said(page), "the refusal")
+    assert speech.position(time.monotonic()) is None
+
+
+def test_typed_text_is_heard_and_seen(opened: Any, viewer: Viewer) -> None:
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
+    speech = speaking(viewer)
+    with sound_page(opened) as page:
+        text = wait(lambda: [e for e in page.find_elements("id", "text") if e.is_displayed()], "the text field")[0]
+        text.send_keys("My name is nobody, and nobody minds at all.")
+        page.find_element("id", "speak").click()
+        wait(lambda: speech.position(time.monotonic()) is not None, "a playing sound")
+        first = speech.position(time.monotonic())
+        wait(lambda: (speech.position(time.monotonic()) or 0) > (first or 0) + 0.5, "the sound going on")
+        motion = speech.heard()
+        assert motion is not None
+        assert 1.5 < motion.times[-1] < 10
+        assert motion.arkit.max() > 0.2
+    keep(opened, "speech")
+
+
+# -- lips and sound -----------------------------------------------------------------------------------------------
+
+_BITS = 14
+_LEAST_RATE = 15.0
+"""Frames per second that a page must draw for its delay to be the viewer's."""
+_OVERLAY = """
+const frame = document.querySelector('iframe'), bar = document.createElement('canvas');
+bar.width = 14; bar.height = 1;
+bar.style = `position:fixed;left:0;top:${arguments[1]}px;width:${arguments[0]}px;height:${arguments[1]}px;
+  z-index:9999;image-rendering:pixelated;pointer-events:none`;
+document.body.append(bar);
+const ink = bar.getContext('2d');
+window.drawn = 0;
+const draw = () => {
+  window.drawn++;
+  const heard = frame.contentWindow.heard;
+  const code = heard ? Math.round(heard() * 1000) : 0;
+  for (let i = 0; i < 14; i++) { ink.fillStyle = code >> i & 1 ? '#fff' : '#000'; ink.fillRect(i, 0, 1, 1); }
+  requestAnimationFrame(draw);
+};
+draw();
+"""
+"""Draws what is heard in the frame in which it is heard, as bits, so that a screenshot holds both times."""
+
+
+def bits(strip: np.ndarray) -> int:
+    """The number that a strip [h, w] of black and white cells shows, ms."""
+    cells = np.array_split(strip[len(strip) // 3 : -len(strip) // 3 or None].mean(0), _BITS)
+    return sum(int(cell[len(cell) // 4 : -len(cell) // 4].mean() > 128) << i for i, cell in enumerate(cells))
+
+
+def test_lips_are_in_time_with_the_sound(
+    opened: Any, viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every picture carries the media time of its lips, the page draws the media time of its loudspeaker over it."""
+    at = speech_source._at
+    shown = [0.0]
+
+    def noted(motion: Any, when: float) -> Any:
+        shown[0] = when
+        return at(motion, when)
+
+    class Marked(Figure):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.code = round(shown[0] * 1000)
+
+        def picture(self, *arguments: Any, **options: Any) -> Any:
+            image, depth = super().picture(*arguments, **options)
+            for i, cell in enumerate(np.array_split(np.arange(image.shape[1]), _BITS)):
+                image[: image.shape[0] // 8, cell] = 255 * (self.code >> i & 1)
+            return image, depth
+
+    monkeypatch.setattr(speech_source, "_at", noted)
+    monkeypatch.setattr(renderer, "Figure", Marked)
+    path = tmp_path / "babble.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(pcm(babble(12.0)))
+    speech = speaking(viewer)
+    view = visitor(viewer).viewpoint
+    assert view is not None
+    strip = view.height // 8
+    opened.execute_script(_OVERLAY, view.width, strip)
+    with sound_page(opened) as page:
+        page.find_element("id", "file").send_keys(str(path))
+    wait(lambda: (speech.position(time.monotonic()) or 0) > 1.0, "a playing sound")
+    offsets, began, drawn = [], time.monotonic(), opened.execute_script("return window.drawn")
+    while (speech.position(time.monotonic()) or 99) < 11.0:
+        image = seen(opened, visitor(viewer)).mean(2)
+        lips, sound = bits(image[:strip]), bits(image[strip : 2 * strip])
+        if 500 < sound < 11500:
+            offsets.append(lips - sound)
+    rate = (opened.execute_script("return window.drawn") - drawn) / (time.monotonic() - began)
+    keep(opened, "lips-and-sound")
+    found = f"lips ahead of the sound by {np.median(offsets or [0]):.0f} ms (median of {len(offsets)})"
+    print(found, sorted(offsets))
+    if len(offsets) < 5 or rate < _LEAST_RATE:
+        pytest.skip(f"this machine is too busy to draw a page in time ({rate:.0f} frames/s; {found})")
+    assert abs(float(np.median(offsets))) <= 80
