@@ -16,6 +16,30 @@ prepare() {
   python -m pip install -q --disable-pip-version-check -c constraints.txt torch
   rm -rf build/lib*  # modules that have gone would be installed with the others
   python -m pip install -q --disable-pip-version-check -c constraints.txt ".$extras"
+  case $extras in *test*) node_tools ;; esac
+}
+
+# Other people's programs that tests hold exported files against, and a node that is new enough for them, by lock file.
+# Where they cannot be had, those tests say so and are skipped.
+node_tools() {
+  local tools=$PWD/.venv/tools
+  if ! cmp -s tests/tools/package-lock.json "$tools/package-lock.json"; then
+    if ! command -v npm >/dev/null; then
+      echo "no npm, going on without the tools in tests/tools" >&2
+      return 0
+    fi
+    echo "installing the tools in tests/tools"
+    mkdir -p "$tools"
+    cp tests/tools/package.json tests/tools/package-lock.json "$tools"
+    if ! timeout 900 npm ci --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel=error \
+      --fetch-retries=1 --fetch-timeout=60000 >/dev/null; then
+      rm -f "$tools/package-lock.json"
+      echo "npm failed, going on without the tools in tests/tools" >&2
+      return 0
+    fi
+  fi
+  export AVATARS_NODE_MODULES=$tools/node_modules
+  PATH=$tools/node_modules/.bin:$PATH
 }
 
 # Installs those of the named Debian packages that are missing and can be had.

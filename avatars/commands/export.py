@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..splats.model import Pose
     from .progress import Bars
 
-_STATIC = ("ply", "spz", "sog", "compressed-ply", "html")
-
 
 @dataclass(frozen=True)
 class Export:
@@ -92,14 +90,17 @@ class Export:
     def _web(self, avatar: Avatar) -> list[str]:
         from ..export import fidelity, forms
         from ..export.web import save_web
+        from ..motion.voice import style_of
 
-        packed = save_web(avatar, self.output, self._motion(avatar, None), overwrite=self.overwrite)
+        motion = self._motion(avatar, None)
+        packed = save_web(avatar, self.output, motion, style=style_of(avatar), overwrite=self.overwrite)
         lines = [f"{self.output}: serve it with `python -m http.server -d {self.output}` or copy it to any web host"]
         if self.measure:
             lines.append(forms.measure_web(avatar, packed, fidelity.held_out(avatar)).line("bundle"))
         return lines
 
     def _glb(self, avatar: Avatar) -> list[str]:
+        from ..export import fidelity, forms
         from ..export.gltf import save_gltf
         from ..motion.coefficients import to_arkit
 
@@ -107,7 +108,9 @@ class Export:
         if motion is not None:
             motion = (*motion, to_arkit(avatar.head, motion[1].expression.numpy()))
         save_gltf(avatar, self.output, motion)
-        return [f"{self.output}: {self.output.stat().st_size / 1e6:.2f} MB, splats exact, rig with 52 morph targets"]
+        lines = [f"{self.output}: {self.output.stat().st_size / 1e6:.2f} MB, splats and a rig with 52 morph targets"]
+        found = forms.measure(avatar, "glb", fidelity.held_out(avatar, 2)) if self.measure else None
+        return [*lines, found.line("splats")] if found else lines
 
     def _static(self, avatar: Avatar, bars: Bars) -> list[str]:
         from functools import partial
@@ -127,8 +130,10 @@ class Export:
             lines = [f"{self.output}: {count} files"]
         else:
             raise InputError(f"A sequence cannot be written as {self.format}", fix="Use ply, spz, glb or web")
-        found = forms.measure(avatar, self.format, fidelity.held_out(avatar, 2)) if self.measure else None
-        return [*lines, found.line(self.format)] if found else lines
+        read = "sog" if self.format == "html" else self.format  # such a page holds a .sog
+        count = 2 if self.format in ("ply", "spz") else 1  # the tool takes seconds
+        found = forms.measure(avatar, read, fidelity.held_out(avatar, count)) if self.measure else None
+        return [*lines, found.line("the .sog in it" if read != self.format else read)] if found else lines
 
     def _dataset(self, avatar: Avatar, bars: Bars) -> list[str]:
         from ..capture.clip import load_clip
@@ -142,7 +147,10 @@ class Export:
         return [f"{self.output}: {count} frames"]
 
     def _pictures(self, avatar: Avatar, bars: Bars) -> list[str]:
+        import numpy as np
+
         from ..errors import InputError
+        from ..export import fidelity
         from .drawing import Drawer, Shot, fitted
         from .pictures import reported, write_frames
         from .render import rate_of
@@ -154,9 +162,21 @@ class Export:
         times, poses = motion
         camera = fitted(avatar.camera, self.size)
         draw = Drawer(avatar, "none" if self.format == "png" else self.background, camera)
-        frames = reported(len(poses), lambda i: draw(Shot(poses[i], camera)), bars.progress)
+        kept = set(np.linspace(0, len(poses) - 1, fidelity.POSES).astype(int).tolist())
+        shown: dict[int, np.ndarray] = {}
+
+        def frame(number: int) -> np.ndarray:
+            picture = draw(Shot(poses[number], camera))
+            if number in kept:
+                shown[number] = picture
+            return picture
+
+        frames = reported(len(poses), frame, bars.progress)
         count = write_frames(self.output, frames, rate_of(times), overwrite=self.overwrite)
-        return [f"{self.output}: {count} frames"]
+        lines = [f"{self.output}: {count} frames"]
+        if self.format == "mp4" and self.measure:
+            lines.append(fidelity.measure_film(self.output, shown).line("film"))
+        return lines
 
     def _pose(self, avatar: Avatar) -> Pose:
         from ..export.posed import neutral_pose, pose_of_row

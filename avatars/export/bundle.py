@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from ..data import Splats
 from ..errors import FileFormatError
 from ..heads.arkit import NAMES
 from ..heads.head import Head
+from ..motion.voice import habits_of
+from ..speech.habits import Habits
 from ..splats import bases as splat_bases
 from ..splats.avatar import Avatar
 from ..splats.binding import tangent_operators
@@ -60,11 +62,12 @@ def _text(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(manifest, allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
 
 
-def bundle(avatar: Avatar, motion: tuple[np.ndarray, Pose] | None = None) -> Bundle:
+def bundle(avatar: Avatar, motion: tuple[np.ndarray, Pose] | None = None, habits: Habits | None = None) -> Bundle:
     """Pack an avatar.
 
     Args:
         motion: times [T] s and T poses that the page plays; the avatar's own track if None.
+        habits: how the subject blinks, looks and moves the head; as in the track if None.
     """
     packer = Packer()
     order = stored_order(avatar)
@@ -72,7 +75,7 @@ def bundle(avatar: Avatar, motion: tuple[np.ndarray, Pose] | None = None) -> Bun
     _add_rig(packer, avatar.head)
     _add_splats(packer, avatar, order, small)
     _add_network(packer, avatar, small)
-    _add_subject(packer, avatar)
+    _add_subject(packer, avatar, habits or habits_of(avatar))
     times, pose = motion or (avatar.track.times, Pose.of_track(avatar.track))
     _add_motion(packer, avatar, times, pose)
     data = packer.data()
@@ -170,8 +173,9 @@ def _add_network(packer: Packer, avatar: Avatar, small: Compact) -> None:
     packer.add("network_4_bias", turn @ tensors["network.4.bias"][: turn.shape[1]], "f32")
 
 
-def _add_subject(packer: Packer, avatar: Avatar) -> None:
-    """How this face answers to coefficients that nobody in particular makes, and its rest."""
+def _add_subject(packer: Packer, avatar: Avatar, habits: Habits) -> None:
+    """How this face answers to coefficients that nobody in particular makes, its rest, and how it moves by itself."""
+    packer.add("habits", np.concatenate([np.atleast_1d(value) for value in astuple(habits)]), "f32")
     answer = Response.of(avatar)
     packer.add("subject_curves", answer.curves, "f32")
     packer.add("subject_state", answer.state, "f32")

@@ -2,11 +2,13 @@
 
 `transforms_train.json`, `transforms_test.json`: one camera (OpenGL axes: x right, y up, looking along -z) and, per
 frame, an image with the person's matte as `fg_mask_path`, a time step, and our own face state as `avatar_file_path`
-(safetensors: expression, rotation, translation, torso). Cameras look at the track's world, so the head moves.
+(safetensors: expression, rotation, translation, torso). With a FLAME head VHAP's parameters stand beside it as
+`flame_param_path`. Cameras look at the track's world, so the head moves.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +24,9 @@ from ..heads.arkit import NAMES
 from ..heads.head import Head
 from ..motion.coefficients import to_arkit
 from ..training.frames import split
+from .foreign import GL_FROM_CV, flame_parameters, load_foreign
 
 _STATE = ("expression", "rotation", "translation", "torso_rotation", "torso_translation")
-_GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])
 _MOST_FRAMES = 100_000
 _MOST_PIXELS = 1 << 26
 
@@ -55,13 +57,14 @@ def save_dataset(
         raise InputError("The track does not belong to this clip")
     files.require_new(directory, overwrite)
     arkit = to_arkit(head, track.expression)
-    pose = (np.asarray(track.camera.world_from_camera, float) @ _GL_FROM_CV).tolist()
+    pose = (np.asarray(track.camera.world_from_camera, float) @ GL_FROM_CV).tolist()
     held = set(split(track.times, test)[1].tolist())
     width, height = clip.size
     common = _intrinsics(track.camera.resized(width, height)) | _words(clip, track)
+    flame = flame_parameters(head, track) if "expression000" in head.expression_names else None
     listed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     with files.atomic_directory(directory) as out:
-        for name in ("images", "fg_masks", "states"):
+        for name in ("images", "fg_masks", "states", *(["flame_param"] if flame is not None else [])):
             (out / name).mkdir()
         _write_png(out / "plate.png", clip.plate)
         for row, at in enumerate(track.frame):
@@ -71,12 +74,15 @@ def save_dataset(
             state = {k: np.asarray(getattr(track, k)[row], np.float32) for k in _STATE}
             state |= {"arkit": arkit[row].astype(np.float32), "landmarks": clip.landmarks[at]}
             files.save_tensors(out / "states" / f"{name}.safetensors", state)
+            if flame is not None:
+                _write_npz(out / "flame_param" / f"{name}.npz", flame, row)
             listed[row in held].append(
                 {
                     "timestep_index": row, "camera_index": 0, "camera_id": "0", "time": float(track.times[row]),
                     "file_path": f"images/{name}.png", "fg_mask_path": f"fg_masks/{name}.png",
                     "avatar_file_path": f"states/{name}.safetensors", "transform_matrix": pose,
                 }
+                | ({"flame_param_path": f"flame_param/{name}.npz"} if flame is not None else {})
             )  # fmt: skip
             if progress:
                 progress((row + 1) / len(track.frame))
@@ -104,6 +110,13 @@ def _words(clip: Clip, track: Track) -> dict[str, Any]:
     return {"kind": "avatar-dataset", "format": 1, "head": track.head, "arkit_names": list(NAMES), "source": source}
 
 
+def _write_npz(path: Path, flame: dict[str, np.ndarray], row: int) -> None:
+    data = io.BytesIO()
+    values = {key: value if key == "shape" else value[row : row + 1] for key, value in flame.items()}
+    np.savez(data, **{key: value.astype(np.float32) for key, value in values.items()})
+    files.write_bytes(path, data.getvalue())
+
+
 def _write_png(path: Path, image: np.ndarray | None) -> None:
     if image is None:
         return
@@ -123,23 +136,34 @@ class _Frame:
     time: float
 
 
-def load_dataset(directory: Path | str) -> tuple[Clip, Track]:
-    """Read a dataset that `save_dataset` wrote.
+def load_dataset(
+    directory: Path | str, head: Head, progress: Callable[[float, str], None] | None = None
+) -> tuple[Clip, Track | None]:
+    """Read a dataset that `save_dataset` or another tool wrote (see foreign.py).
+
+    Args:
+        head: whose numbers the track is to have.
+
+    Returns:
+        The pictures, and what was tracked in them; None where that was with another head, or not at all.
 
     Raises:
-        FileFormatError: missing, damaged, hostile, newer, or written by another program without face states.
+        FileFormatError: missing, damaged, hostile or newer.
+        InputError: it has no masks, or more pictures than fit into memory.
     """
     directory = Path(directory)
-    document = files.read_json(directory / "transforms.json")
-    if not isinstance(document, dict) or document.get("kind") != "avatar-dataset":
-        fix = "Its images can be built from: make a film of them and pass that to `avatars build`"
-        raise FileFormatError("This dataset holds no face states of ours", where=directory, fix=fix)
+    document = files.read_json(directory / "transforms.json") if (directory / "transforms.json").is_file() else {}
+    if not isinstance(document, dict):
+        raise FileFormatError("Not a dataset", where=directory)
+    if document.get("kind") != "avatar-dataset":
+        return load_foreign(directory, head, progress)
     if not isinstance(document.get("format"), int) or document["format"] > 1:
         raise FileFormatError("The dataset was written by a newer program", where=directory, fix="Update avatars")
     try:
         frames, camera = _frames(document, directory), _camera(document)
         subject, _ = files.load_tensors(directory / "subject.safetensors")
-        return _assemble(frames, camera, subject, document, directory)
+        clip, track = _assemble(frames, camera, subject, document, directory)
+        return clip, track if track.head.get("sha256") == head.sha256 else None
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise FileFormatError(f"The dataset is incomplete: {error}", where=directory) from error
 
@@ -153,7 +177,7 @@ def _frames(document: dict[str, Any], directory: Path) -> list[_Frame]:
 
 
 def _camera(document: dict[str, Any]) -> Camera:
-    pose = np.array(document["frames"][0]["transform_matrix"], float) @ _GL_FROM_CV
+    pose = np.array(document["frames"][0]["transform_matrix"], float) @ GL_FROM_CV
     fx, fy, cx, cy = (float(document[name]) for name in ("fl_x", "fl_y", "cx", "cy"))
     camera = Camera(fx, fy, cx, cy, int(document["w"]), int(document["h"]), pose).validate()
     if camera.width * camera.height > _MOST_PIXELS:

@@ -7,8 +7,9 @@ of 0.3 px^2, which fattens splats thinner than a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ..data import Camera
 from ..geometry import matrix_from_quaternion
 from ..raster import ops, reference
 from ..splats.avatar import Avatar
-from ..splats.model import Pose, camera_tensors
+from ..splats.model import AvatarModel, Pose, camera_tensors
 from .displayable import displayable
 from .posed import PosedSplats, canonical_camera, posed
 
@@ -64,7 +65,7 @@ def held_out(avatar: Avatar, count: int = POSES) -> np.ndarray:
 def draw(splats: PosedSplats, camera: Camera, *, compensated: bool = True) -> Tensor:
     """[1, 3, H, W] of posed splats in canonical space, over mid-grey; `camera` is canonical too."""
     means, wxyz, scales, opacities, colors = (
-        torch.from_numpy(np.ascontiguousarray(x))[None]
+        torch.from_numpy(np.array(x, order="C"))[None]
         for x in (splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors)
     )
     intrinsics, view = camera_tensors(camera)
@@ -81,9 +82,11 @@ def draw(splats: PosedSplats, camera: Camera, *, compensated: bool = True) -> Te
 
 
 @torch.no_grad()
-def native(avatar: Avatar, pose: Pose, camera: Camera | None = None) -> tuple[Tensor, Tensor]:
+def native(
+    avatar: Avatar, pose: Pose, camera: Camera | None = None, model: AvatarModel | None = None
+) -> tuple[Tensor, Tensor]:
     """([1, 3, H, W] over mid-grey, mask [1, 1, H, W]) of one pose by the avatar itself."""
-    drawn = avatar.model().render(pose, camera or avatar.camera, torch.full((3,), GRAY))
+    drawn = (model or avatar.model()).render(pose, camera or avatar.camera, torch.full((3,), GRAY))
     return drawn.color.clamp(0, 1), drawn.alpha > 0.5
 
 
@@ -103,12 +106,12 @@ def measure_static(
         again: writes splats, reads them back, and says how many bytes the file has.
         rows: of the track.
     """
-    camera = canonical_camera(avatar)
+    camera, model = canonical_camera(avatar), avatar.model()
     figures, sizes = [], []
     for row in rows:
         pose = Pose.of_track(avatar.track, [int(row)])
-        target, mask = native(avatar, pose)
-        shown = displayable(posed(avatar, pose), camera)
+        target, mask = native(avatar, pose, model=model)
+        shown = displayable(posed(avatar, pose, model), camera)
         splats, size = again(shown)
         image, plain, before = draw(splats, camera), draw(splats, camera, compensated=False), draw(shown, camera)
         psnr = [masked_psnr(picture, target, mask) for picture in (image, plain, before)]
@@ -124,6 +127,28 @@ def measure_static(
         )
         why = f"loses {loss:.1f} dB against the footage: {cause}"
     return Fidelity(psnr, ssim, int(np.mean(sizes)), flat, why)
+
+
+def measure_film(path: Path, shown: Mapping[int, np.ndarray]) -> Fidelity:
+    """Figures of a film: whole pictures [H, W, 3] uint8 by number, as they were drawn, against the decoded ones."""
+    import av
+
+    figures = []
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number in shown:
+                found, drawn = (_planar(x) for x in (frame.to_ndarray(format="rgb24"), shown[number]))
+                height, width = (min(found.shape[i], drawn.shape[i]) for i in (2, 3))  # films have even sizes
+                found, drawn = found[..., :height, :width], drawn[..., :height, :width]
+                psnr = masked_psnr(found, drawn, torch.ones(1, 1, height, width, dtype=torch.bool))
+                figures.append((psnr, float(ops.ssim(found, drawn))))
+    psnr, ssim = (float(x) for x in np.mean(figures, 0))
+    return Fidelity(psnr, ssim, path.stat().st_size)
+
+
+def _planar(image: np.ndarray) -> Tensor:
+    """[1, 3, H, W] in [0, 1] of [H, W, 3] uint8."""
+    return torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous()
 
 
 def loss_against_footage(avatar: Avatar, psnr: float) -> float:

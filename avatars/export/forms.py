@@ -16,6 +16,7 @@ from . import fidelity, splat_transform
 from .bundle import Bundle, read_bundle, rebuilt
 from .displayable import displayable
 from .fidelity import Fidelity
+from .gltf import read_splats, save_splats
 from .ply import read_ply, save_ply
 from .posed import PosedSplats, canonical_camera, posed
 from .spz import read_spz, save_spz
@@ -46,6 +47,7 @@ def _read_by_tool(path: Path) -> PosedSplats:
 STATIC: dict[str, Static] = {
     "ply": Static(".ply", save_ply, read_ply),
     "spz": Static(".spz", save_spz, read_spz),
+    "glb": Static(".glb", save_splats, read_splats),
     "sog": Static(".sog", _tool("sog"), _read_by_tool),
     "compressed-ply": Static(".compressed.ply", _tool("compressed-ply"), _read_by_tool),
     "html": Static(".html", _tool("html"), None),
@@ -69,9 +71,10 @@ def save_sequence(
 
     Colours are clipped to [0, 1] and not fitted again (see displayable.py): that would take seconds per frame.
     """
+    model = avatar.model()
     with files.atomic_directory(directory) as temporary:
         for i in range(len(pose)):
-            splats = posed(avatar, pose[i])
+            splats = posed(avatar, pose[i], model)
             clipped = PosedSplats(splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors.clip(0, 1))
             save(clipped, temporary / f"frame{i + 1:04d}{ending}")
             if progress:

@@ -17,9 +17,10 @@ from ..errors import FileFormatError
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from . import rig
+from .displayable import displayable
 from .glb import ARRAY_BUFFER, Buffer, array, pack, unpack
 from .ply import SH0
-from .posed import PosedSplats, Rest, neutral_pose, posed
+from .posed import PosedSplats, Rest, canonical_camera, neutral_pose, posed
 
 EXTENSION = "KHR_gaussian_splatting"
 _ROTATION, _SCALE, _OPACITY = (f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY"))
@@ -27,14 +28,14 @@ _DC = f"{EXTENSION}:SH_DEGREE_0_COEF_0"
 
 
 def gltf_bytes(avatar: Avatar, motion: tuple[np.ndarray, Pose, np.ndarray] | None = None) -> bytes:
-    """The whole .glb.
+    """The whole .glb, with colours that any viewer can show.
 
     Args:
         motion: times [T] s, T poses and their ARKit coefficients [T, 52].
     """
     buffer = Buffer()
     neutral = neutral_pose(avatar)
-    splats = posed(avatar, neutral)
+    splats = displayable(posed(avatar, neutral), canonical_camera(avatar))
     with torch.no_grad():
         vertices = avatar.model().vertices(neutral)[0].numpy()
     frame = Rest.of(avatar).canonical_from_world
@@ -116,6 +117,20 @@ def read_splats(path: Path | str) -> PosedSplats:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise FileFormatError(f"Not a file of Gaussians: {error}", where=path) from error
     return PosedSplats(means, xyzw[:, [3, 0, 1, 2]], scales, opacities, (dc * SH0 + 0.5).astype(np.float32))
+
+
+def save_splats(splats: PosedSplats, path: Path | str) -> None:
+    """Write a .glb with splats alone, of any pose."""
+    buffer = Buffer()
+    document = {
+        "asset": {"version": "2.0", "generator": f"avatars {__version__}"},
+        "extensionsUsed": [EXTENSION],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "meshes": [_splat_mesh(buffer, splats)],
+        "nodes": [{"name": "splats", "mesh": 0}],
+    }
+    files.write_bytes(path, pack(document, buffer))
 
 
 def save_gltf(avatar: Avatar, path: Path | str, motion: tuple[np.ndarray, Pose, np.ndarray] | None = None) -> None:

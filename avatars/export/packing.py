@@ -26,6 +26,8 @@ DTYPES = {
 }
 MAX_BYTES = 256 << 20
 _MAX_SCALE = 1e6
+_LEVEL = 7
+"""Of gzip: 9 takes eight times as long to save one percent more."""
 _LIMITS = {"i8": 127, "i16": 32767, "u16": 65535}
 
 
@@ -61,7 +63,7 @@ class Packer:
 
     def data(self) -> bytes:
         """The gzip stream; the same bytes every time."""
-        return gzip.compress(b"".join(self.parts), 9, mtime=0)
+        return gzip.compress(b"".join(self.parts), _LEVEL, mtime=0)
 
 
 def unpack(table: Any, data: bytes, inflated: Any, where: object) -> dict[str, np.ndarray]:

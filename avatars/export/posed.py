@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..motion.retarget import Retarget
 from ..splats.avatar import Avatar
 from ..splats.binding import bind_reference
-from ..splats.model import Pose
+from ..splats.model import AvatarModel, Pose
 
 FACING = np.diag([1.0, -1.0, -1.0])
 """[3, 3] camera_from_head of a head that looks into the camera; its own inverse."""
@@ -126,9 +126,9 @@ def pose_of_row(avatar: Avatar, row: int) -> Pose:
 
 
 @torch.no_grad()
-def posed(avatar: Avatar, pose: Pose) -> PosedSplats:
-    """Splats of one pose (the first of the batch), in canonical space."""
-    model = avatar.model()
+def posed(avatar: Avatar, pose: Pose, model: AvatarModel | None = None) -> PosedSplats:
+    """Splats of one pose (the first of the batch), in canonical space; `model` is the avatar's, for many poses."""
+    model = model or avatar.model()
     p = model.parameters
     pose = pose[0]
     mean, quaternion, log_scale, logit_opacity, color = (

@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from .. import files
@@ -33,6 +35,12 @@ def find() -> list[str]:
     node, tool = shutil.which("node"), shutil.which("splat-transform")
     if node is None:
         raise BackendError("This format needs node, which is not installed", fix=_INSTALL)
+    return list(_checked(node, tool))
+
+
+@lru_cache(maxsize=4)
+def _checked(node: str, tool: str | None) -> tuple[str, ...]:
+    """The command, once its parts have told their versions: each start of node takes half a second."""
     version = _version([node, "--version"])
     if version < (NODE,):
         raise BackendError(
@@ -40,14 +48,14 @@ def find() -> list[str]:
         )
     if tool is None:
         raise BackendError("This format needs splat-transform, which is not installed", fix=_INSTALL)
-    command = [node, str(Path(tool).resolve())]
-    version = _version([*command, "--version"])
+    command = (node, str(Path(tool).resolve()))
+    version = _version((*command, "--version"))
     if version[:2] < TOOL or version[0] != TOOL[0]:
         raise BackendError(f"splat-transform {'.'.join(map(str, version))} is not known to keep axes", fix=_INSTALL)
     return command
 
 
-def _version(command: list[str]) -> tuple[int, ...]:
+def _version(command: Sequence[str]) -> tuple[int, ...]:
     try:
         text = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -7,20 +7,27 @@ import hashlib
 import numpy as np
 
 from .. import __version__
+from ..heads.arkit import INDEX, NAMES
 from ..speech import features
-from ..speech.articulation import ARTICULATORS, to_arkit
+from ..speech.articulation import ARTICULATORS, GAP, lip_gap, possible_gap, to_arkit
 from ..speech.condition import DEFAULT_LOOK_AHEAD, condition
 from ..speech.nonverbal import FACES
-from ..speech.runtime import CURVE_RANGE, DILATIONS, MODULATED, default_weights
+from ..speech.runtime import CURVE_RANGE, DILATIONS, MODULATED
+from ..speech.style import Style
 from .bundle import DATA, FORMAT, Bundle
 from .packing import Packer
 
 KIND = "avatar-speech"
 
 
-def voice_bundle() -> Bundle:
-    """Weights, front-end tables, and the map from articulators to ARKit coefficients."""
-    weights, packer = default_weights(), Packer()
+def voice_bundle(style: Style | None = None) -> Bundle:
+    """Weights, front-end tables, and the map from articulators to ARKit coefficients.
+
+    Args:
+        style: the subject's way of speaking, None for the usual one.
+    """
+    style = style or Style()
+    weights, packer = style.apply(None), Packer()
     for name in ("entry", "norm", "head"):
         packer.add(f"{name}_weight", weights[f"{name}.weight"], "f32")
         packer.add(f"{name}_bias", weights[f"{name}.bias"], "f32")
@@ -28,7 +35,7 @@ def voice_bundle() -> Bundle:
         # [out, tap, in]: a dot product with the past, oldest first.
         packer.add(f"conv_{i}_weight", weights[f"convs.{i}.weight"].transpose(0, 2, 1), "f32")
         packer.add(f"conv_{i}_bias", weights[f"convs.{i}.bias"], "f32")
-    film = weights["film.weight"] @ condition(look_ahead=DEFAULT_LOOK_AHEAD) + weights["film.bias"]
+    film = weights["film.weight"] @ condition(style.vector, look_ahead=DEFAULT_LOOK_AHEAD) + weights["film.bias"]
     packer.add("film", film.reshape(len(MODULATED), 2, -1), "f32")
     packer.add("dilations", np.array(DILATIONS), "u8")
     packer.add("modulated", np.array(MODULATED), "u8")
@@ -39,6 +46,12 @@ def voice_bundle() -> Bundle:
     packer.add("look_ahead", np.array([DEFAULT_LOOK_AHEAD]), "u8")
     packer.add("arkit", _linear_map(), "f32")
     packer.add("faces", FACES, "f32")
+    packer.add("style_gain", style.gain, "f32")
+    packer.add("style_bias", style.bias, "f32")
+    packer.add("gap_reach", possible_gap(np.eye(len(ARTICULATORS))), "f32")
+    packer.add("lip_gap", _lip_gap_map(), "f32")
+    packer.add("gap", np.array([GAP]), "u8")
+    packer.add("mouth_close", np.array([INDEX["mouthClose"]]), "u8")
     data = packer.data()
     manifest = {
         "kind": KIND, "format": FORMAT, "written_by": f"avatars {__version__}",
@@ -47,6 +60,14 @@ def voice_bundle() -> Bundle:
         "arrays": packer.table,
     }  # fmt: skip
     return Bundle(manifest, data)
+
+
+def _lip_gap_map() -> np.ndarray:
+    """[52]: `lip_gap` before it clips, which is linear; found about a jaw that is half open."""
+    base = np.zeros(len(NAMES))
+    base[INDEX["jawOpen"]] = 0.4
+    step = 1e-3
+    return (lip_gap(base + step * np.eye(len(NAMES))) - lip_gap(base)) / step
 
 
 def _linear_map() -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import files
 from ..errors import AvatarError
+from ..motion.voice import habits_of
+from ..speech.style import Style
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from .bundle import Bundle, bundle
@@ -34,23 +36,29 @@ def page_files() -> dict[str, bytes]:
 
 
 def save_web(
-    avatar: Avatar, directory: Path | str, motion: tuple[np.ndarray, Pose] | None = None, *, overwrite: bool = False
+    avatar: Avatar,
+    directory: Path | str,
+    motion: tuple[np.ndarray, Pose] | None = None,
+    *,
+    style: Style | None = None,
+    overwrite: bool = False,
 ) -> Bundle:
     """Write the folder; it appears when complete.
 
     Args:
         motion: times [T] s and T poses that the page plays; the avatar's own track if None.
+        style: how the subject speaks and moves; if None the usual lips, and blinks, gaze and head as in the track.
 
     Raises:
         InputError: `directory` exists and `overwrite` is off.
     """
     files.require_new(directory, overwrite)
-    page, packed = page_files(), bundle(avatar, motion)
+    page, packed = page_files(), bundle(avatar, motion, style.habits if style else habits_of(avatar))
     with files.atomic_directory(directory) as temporary:
         for name, data in page.items():
             files.write_bytes(temporary / name, data)
         (temporary / AVATAR).mkdir()
         packed.save(temporary / AVATAR)
         (temporary / SPEECH).mkdir()
-        voice_bundle().save(temporary / SPEECH)
+        voice_bundle(style).save(temporary / SPEECH)
     return packed

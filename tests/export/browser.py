@@ -79,7 +79,7 @@ class Browser:
                 break
             except urllib.error.URLError:
                 time.sleep(0.1)
-        self._call("POST", self._at("timeouts"), {"script": 60000, "pageLoad": 30000})
+        self._call("POST", self._at("timeouts"), {"script": 240000, "pageLoad": 120000})
 
     def _at(self, path: str) -> str:
         return f"/session/{self._session}/{path}"
@@ -88,7 +88,7 @@ class Browser:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=90) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(json.load(error)["value"]["message"]) from error

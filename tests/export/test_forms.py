@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -41,7 +42,9 @@ def written(avatar, clip, tmp_path_factory):
 
 
 def test_dataset_round_trip(avatar, clip, written):
-    back, track = dataset.load_dataset(written)
+    back, track = dataset.load_dataset(written, avatar.head)
+    assert track is not None
+    assert dataset.load_dataset(written, replace(avatar.head, sha256="another"))[1] is None
     for name in ("frames", "matte", "landmarks", "times", "plate"):
         assert np.array_equal(getattr(back, name), getattr(clip, name)), name
     for name in (
@@ -80,19 +83,19 @@ def test_dataset_is_in_nerfstudios_layout(avatar, clip, written):
     [
         lambda d: d["frames"][0].update(file_path="../../etc/passwd"),
         lambda d: d["frames"][0].update(file_path="/x.png"),
-        lambda d: d.update(frames=[]), lambda d: d.update(format=7), lambda d: d.update(kind="other"),
+        lambda d: d.update(frames=[]), lambda d: d.update(format=7), lambda d: d.update(frames=[], kind="x"),
         lambda d: d.update(w=10**9), lambda d: d.pop("fl_x"), lambda d: d["frames"][0].update(time="x"),
         lambda d: d.update(fl_x=float("1e400")),
     ],
 )  # fmt: skip
-def test_hostile_datasets_are_refused(written, tmp_path, attack):
+def test_hostile_datasets_are_refused(avatar, written, tmp_path, attack):
     out = tmp_path / "d"
     shutil.copytree(written, out)
     document = json.loads((out / "transforms.json").read_text())
     attack(document)
     (out / "transforms.json").write_text(json.dumps(document))
     with pytest.raises(FileFormatError):
-        dataset.load_dataset(out)
+        dataset.load_dataset(out, avatar.head)
 
 
 def test_colors_become_displayable(avatar):

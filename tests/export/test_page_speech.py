@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 from avatars.export import web
-from avatars.speech.articulation import to_arkit
+from avatars.heads.arkit import NAMES
+from avatars.motion.voice import habits_of
+from avatars.speech import face
+from avatars.speech.articulation import ARTICULATORS, to_arkit
 from avatars.speech.condition import DEFAULT_LOOK_AHEAD, condition
+from avatars.speech.face import Face
 from avatars.speech.features import FrontEnd
+from avatars.speech.habits import Amounts, Habits
 from avatars.speech.resample import Resampler
 from avatars.speech.runtime import Runtime
+from avatars.speech.style import Style
 
 from .browser import CHROMIUM, DRIVER, MISSING, Browser, served
 
@@ -94,10 +100,117 @@ def test_page_resamples_as_python_does(page, rate):
 def test_articulators_become_the_same_coefficients(page):
     curves = np.random.default_rng(1).uniform(0, 1.5, (5, 11)).astype(np.float32)
     script = """
-    const voice = await customElements.get("avatar-player").newVoice(), quiet = new Float32Array(6);
-    return args[0].map((row) => [...voice.face({curves: Float32Array.from(row), classes: quiet})]);
+    const voice = await customElements.get("avatar-player").newVoice(), silence = new Float32Array(86);
+    const classes = Float32Array.from([9, 0, 0, 0, 0, 0]);
+    return args[0].map((row) => [...voice.say({curves: Float32Array.from(row), classes, input: silence}).face]);
     """
     assert np.abs(np.array(page.run(script, curves.tolist())) - to_arkit(curves)).max() < 1e-5
+
+
+class PageRandom:
+    """The page's random numbers (mulberry32, Box-Muller, sums of waiting times) behind NumPy's names."""
+
+    def __init__(self, words: list[int]) -> None:
+        self._state = 4 * words[0] + words[1]
+
+    def random(self) -> float:
+        self._state = (self._state + 0x6D2B79F5) & 0xFFFFFFFF
+        s = self._state
+        t = (s ^ (s >> 15)) * (1 | s) & 0xFFFFFFFF
+        t = (t + ((t ^ (t >> 7)) * (61 | t) & 0xFFFFFFFF) & 0xFFFFFFFF) ^ t
+        return ((t ^ (t >> 14)) & 0xFFFFFFFF) / 2**32
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * self.random()
+
+    def normal(self, mean: float, deviation: float) -> float:
+        radius = np.sqrt(-2 * np.log(1 - self.random()))
+        return mean + deviation * radius * np.cos(2 * np.pi * self.random())
+
+    def gamma(self, shape: int, scale: float) -> float:
+        return -scale * sum(np.log(1 - self.random()) for _ in range(shape))
+
+    def standard_normal(self, size=None):
+        return (
+            self.normal(0, 1)
+            if size is None
+            else np.array([self.normal(0, 1) for _ in range(np.prod(size))]).reshape(size)
+        )
+
+
+LIVE = (
+    DECODE
+    + """
+const Player = customElements.get("avatar-player"), voice = await Player.newVoice();
+const life = new Player.Life(args[1], 3), eyes = new Player.Expression(args[2]), out = [];
+for (const spoken of voice.feed(pcm)) {
+  const said = voice.say(spoken), moved = life.tick(said.heard), values = said.face;
+  eyes.add(values, moved);
+  out.push([...values.map((x) => Math.min(Math.max(x, 0), 1)), ...moved.rotation, ...moved.translation]);
+}
+return out;
+"""
+)
+
+
+def camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def test_whole_face_lives_as_in_python(page, monkeypatch):
+    """Lips, laughter, prosody, blinks, gaze, brows and head: 12 s of the same sound and the same random numbers."""
+    pcm, habits = sound(12.0), Habits(blinks_per_minute=40.0, brow_spread=0.1)
+    monkeypatch.setattr(face.np.random, "default_rng", PageRandom)
+    runtime = Runtime()
+    runtime.set_condition(condition(look_ahead=DEFAULT_LOOK_AHEAD))
+    heard = FrontEnd()(pcm)
+    _, curves, classes = runtime(heard)
+    ahead = DEFAULT_LOOK_AHEAD
+    emotion = np.zeros((len(curves) - ahead, 8), np.float32)
+    expected = Face(habits, Amounts(), 3)(curves[ahead:], classes[ahead:], heard[:-ahead], emotion)
+    words = {camel(key): value for key, value in habits.to_json().items()}
+    found = np.array(page.run(LIVE, text(pcm), words, list(NAMES)))
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 2e-4  # the network's own 1e-4, and what follows from it
+    lids = expected[:, NAMES.index("eyeBlinkLeft")]
+    assert lids.max() > 0.9
+    assert np.ptp(expected[:, 52]) > 0.02  # the head nods
+
+
+def test_habits_and_style_reach_the_page(avatar, tmp_path):
+    """A subject's own numbers are in the bundles; a style moves the articulators as it does in Python."""
+    from avatars.export.bundle import bundle
+    from avatars.export.packing import unpack
+    from avatars.export.voice import voice_bundle
+
+    packed = bundle(avatar)
+    stored = unpack(packed.manifest["arrays"], packed.data, packed.manifest["file"]["inflated"], "")["habits"]
+    own = habits_of(avatar)
+    flat = np.concatenate([np.atleast_1d(getattr(own, name)) for name in own.__dataclass_fields__])
+    assert np.allclose(stored, flat, rtol=1e-6)
+    rng = np.random.default_rng(0)
+    count = len(ARTICULATORS)
+    style = Style(
+        gain=rng.uniform(0.7, 1.3, count).astype(np.float32), bias=rng.uniform(0, 0.2, count).astype(np.float32)
+    )
+    web.save_web(avatar, tmp_path / "page", style=style)
+    curves = rng.uniform(0, 1.5, (5, count)).astype(np.float32)
+    script = """
+    const voice = await customElements.get("avatar-player").newVoice(), silence = new Float32Array(86);
+    const classes = Float32Array.from([9, 0, 0, 0, 0, 0]);
+    return args[0].map((row) => [...voice.say({curves: Float32Array.from(row), classes, input: silence}).face]);
+    """
+    assert voice_bundle().data != voice_bundle(style).data
+    with served(tmp_path) as address:
+        browser = Browser((420, 560))
+        try:
+            browser.open(address + "/page/index.html")
+            browser.run("await avatar.ready; avatar.paused = true;")
+            found = np.array(browser.run(script, curves.tolist()))
+        finally:
+            browser.close()
+    assert np.abs(found - to_arkit(style.shape(curves))).max() < 1e-5
 
 
 def test_microphone_drives_the_face_and_lets_go(page):

@@ -16,7 +16,7 @@ export interface CameraJson {
 }
 
 export interface Manifest {
-  kind: string; format: number; name: string; consent: string; license: string;
+  kind: string; format: number; name: string; consent: string; license: string; written_by: string;
   splats: number; lods: number[]; camera: CameraJson; coefficients: string[];
   file: { name: string; sha256: string; bytes: number; inflated: number };
   arrays: Record<string, Entry>;
@@ -84,10 +84,10 @@ export class Bundle {
   }
 }
 
-/** Fetch and check the bundle in a folder. */
-export async function loadBundle(folder: URL, kind = KIND): Promise<Bundle> {
+/** Fetch and check the bundle in a folder; `progress` hears which share of it has arrived. */
+export async function loadBundle(folder: URL, kind = KIND, progress?: (share: number) => void): Promise<Bundle> {
   const manifest = checkManifest(await fetchJson(new URL("manifest.json", folder)), kind);
-  const data = await fetchBytes(new URL(manifest.file.name, folder), manifest.file.bytes);
+  const data = await fetchBytes(new URL(manifest.file.name, folder), manifest.file.bytes, progress);
   return decodeBundle(manifest, data);
 }
 
@@ -127,7 +127,8 @@ function checkAvatar(m: Manifest): Manifest {
   if (!Array.isArray(m.coefficients) || m.coefficients.length !== 52 || !m.coefficients.every((n) => typeof n === "string"))
     throw new PlayerError("The avatar's manifest is damaged: it does not list 52 coefficients.");
   if (!Array.isArray(m.lods) || !m.lods.every((n) => whole(n))) m.lods = [];
-  for (const key of ["name", "consent", "license"] as const) m[key] = typeof m[key] === "string" ? m[key].slice(0, 500) : "";
+  for (const key of ["name", "consent", "license", "written_by"] as const)
+    m[key] = typeof m[key] === "string" ? m[key].slice(0, 500) : "";
   return m;
 }
 
@@ -179,7 +180,7 @@ async function fetchJson(url: URL): Promise<unknown> {
   }
 }
 
-async function fetchBytes(url: URL, most: number): Promise<Uint8Array> {
+async function fetchBytes(url: URL, most: number, progress?: (share: number) => void): Promise<Uint8Array> {
   if (url.protocol === "file:")
     throw new PlayerError(
       "Browsers do not let a page opened from disk read other files. Serve the folder instead: " +
@@ -192,7 +193,16 @@ async function fetchBytes(url: URL, most: number): Promise<Uint8Array> {
     throw new PlayerError(`Cannot fetch ${url.pathname}. Check the connection and that the page may read this address.`);
   }
   if (!response.ok) throw new PlayerError(`Cannot fetch ${url.pathname}: the server answered ${response.status}.`);
-  const data = new Uint8Array(await response.arrayBuffer());
-  if (data.length > most) throw new PlayerError(`${url.pathname} is larger than announced.`);
-  return data;
+  const parts: Uint8Array[] = [], reader = response.body!.getReader();
+  let size = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    size += part.value.length;
+    if (size > most) {
+      await reader.cancel();
+      throw new PlayerError(`${url.pathname} is larger than announced.`);
+    }
+    parts.push(part.value);
+    progress?.(size / most);
+  }
+  return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
 }

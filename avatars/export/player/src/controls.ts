@@ -1,10 +1,7 @@
-// Buttons and sliders. Text from a bundle is only ever set as text.
-
-import { Driver } from "./drive";
+// The bar of buttons, and what its buttons are made of. Text from a bundle is only ever set as text.
 
 export interface Actions {
-  play(): void; microphone(): void; sound(file: File): void; sliders(): void; theme(): void; reset(): void; vr(): void;
-  level(count: number): void;
+  play(): void; microphone(): void; sound(file: File): void; face(): void; settings(): void; vr(): void;
 }
 
 export function element<K extends keyof HTMLElementTagNameMap>(
@@ -16,93 +13,76 @@ export function element<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** The bar below the picture. */
-export class Bar {
-  readonly root = element("div", { class: "bar", role: "toolbar", "aria-label": "Avatar" });
-  readonly play = this.button("Pause", "Play or stop the recording (space)");
-  readonly microphone = this.button("Microphone", "Speak through the face; the sound stays in this page (m)");
-  readonly sound = this.button("Sound file", "Let the face speak a recording");
-  private readonly file = element("input", { type: "file", accept: "audio/*,video/*", hidden: "" });
-  readonly sliders = this.button("Sliders", "Move the face by hand (s)");
-  readonly theme = this.button("Light", "Light or dark background (b)");
-  readonly reset = this.button("Reset view", "Back to the first view (r)");
-  readonly vr = this.button("Enter VR", "Show the head in a headset");
-  readonly level = element("select", { "aria-label": "Level of detail", title: "Number of splats" });
+/** Strokes on a grid of 24. */
+const DRAWINGS = {
+  play: "M8 5v14l11-7z", pause: "M8 5v14M16 5v14",
+  microphone: "M12 3a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3zM5.5 11a6.5 6.5 0 0 0 13 0M12 17.5V21",
+  sound: "M4 10v4M8 6v12M12 9v6M16 4v16M20 9v6",
+  face: "M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18zM8.5 9.5v.8M15.5 9.5v.8M8 14.5c2 2.6 6 2.6 8 0",
+  settings: "M4 7h9M19 7h1M16 4.5v5M4 17h1M11 17h9M8 14.5v5",
+  vr: "M3 8h18v9h-6l-2-2.5h-2L9 17H3z", close: "M6 6l12 12M18 6L6 18",
+} as const;
+export type Drawing = keyof typeof DRAWINGS;
 
-  constructor(actions: Actions) {
-    this.play.onclick = () => actions.play();
-    this.microphone.onclick = () => actions.microphone();
-    this.sound.onclick = () => this.file.click();
-    this.file.onchange = () => {
-      const chosen = this.file.files?.[0];
-      this.file.value = "";
-      if (chosen) actions.sound(chosen);
-    };
-    this.sliders.onclick = () => actions.sliders();
-    this.theme.onclick = () => actions.theme();
-    this.reset.onclick = () => actions.reset();
-    this.vr.onclick = () => actions.vr();
-    this.vr.hidden = true;
-    this.level.onchange = () => actions.level(Number(this.level.value));
-    this.root.append(this.play, this.microphone, this.sound, this.file, this.sliders, this.theme, this.reset, this.level, this.vr);
+export function icon(name: Drawing): SVGSVGElement {
+  const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg");
+  const path = document.createElementNS(space, "path");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", DRAWINGS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A button with a drawing above its word. */
+class Button {
+  readonly root: HTMLButtonElement;
+  private readonly word = element("span");
+  private shown = "";
+
+  constructor(private drawing: Drawing, word: string, title: string) {
+    this.root = element("button", { type: "button", title }, icon(drawing), this.word);
+    this.name(drawing, word);
   }
 
-  private button(text: string, title: string): HTMLButtonElement {
-    return element("button", { type: "button", title }, text);
+  name(drawing: Drawing, word: string): void {
+    if (this.shown === word) return;
+    this.shown = this.word.textContent = word;
+    if (drawing !== this.drawing) this.root.replaceChild(icon(drawing), this.root.firstChild!);
+    this.drawing = drawing;
   }
 
-  setLevels(counts: number[], chosen: number): void {
-    const label = (n: number) => `${(n / 1000).toFixed(n % 1000 ? 1 : 0)}k splats`;
-    this.level.replaceChildren(...counts.map((n) => new Option(label(n), String(n), false, n === chosen)));
-    this.level.hidden = counts.length < 2;
+  press(on: boolean): void {
+    const value = String(on);
+    if (this.root.getAttribute("aria-pressed") !== value) this.root.setAttribute("aria-pressed", value);
   }
 }
 
-const GROUPS: [string, RegExp][] = [
-  ["Jaw", /^jaw/], ["Mouth", /^mouth/], ["Eyes", /^eye/], ["Brows", /^brow/], ["Cheeks, nose, tongue", /^(cheek|nose|tongue)/],
-];
+/** The bar below the picture. */
+export class Bar {
+  readonly root = element("div", { class: "bar", role: "toolbar", "aria-label": "Avatar" });
+  readonly play = new Button("pause", "Pause", "Play or stop the recording (space)");
+  readonly microphone = new Button("microphone", "Speak", "Speak through the face by microphone; the sound stays in this page (m)");
+  readonly sound = new Button("sound", "Sound file", "Let the face speak a recording");
+  readonly face = new Button("face", "Face", "Expressions and sliders (f)");
+  readonly settings = new Button("settings", "Settings", "View, behaviour and facts (s)");
+  readonly vr = new Button("vr", "Enter VR", "Show the head at life size in a headset");
+  private readonly file = element("input", { type: "file", accept: "audio/*,video/*", hidden: "" });
 
-/** The drawer of 52 sliders. */
-export class Sliders {
-  readonly root = element("div", { class: "panel", role: "region", "aria-label": "Face sliders", hidden: "" });
-  private readonly inputs: HTMLInputElement[] = [];
-
-  constructor(driver: Driver, close: () => void) {
-    const zero = element("button", { type: "button" }, "Zero"), done = element("button", { type: "button", "aria-label": "Close" }, "✕");
-    zero.onclick = () => {
-      this.inputs.forEach((input) => (input.value = "0"));
-      driver.setCoefficients(new Float32Array(52));
+  constructor(actions: Actions) {
+    const { play, microphone, sound, face, settings, vr, file } = this;
+    play.root.onclick = () => actions.play();
+    microphone.root.onclick = () => actions.microphone();
+    sound.root.onclick = () => file.click();
+    file.onchange = () => {
+      const chosen = file.files?.[0];
+      file.value = "";
+      if (chosen) actions.sound(chosen);
     };
-    done.onclick = close;
-    this.root.append(element("div", { class: "top" }, zero, done), this.check(driver));
-    for (const [title, pattern] of GROUPS) {
-      this.root.append(element("h2", {}, title));
-      driver.names.forEach((name, i) => {
-        if (pattern.test(name)) this.root.append(this.row(driver, name, i));
-      });
-    }
-  }
-
-  private check(driver: Driver): HTMLElement {
-    const input = element("input", { type: "checkbox" });
-    input.checked = driver.alive;
-    input.onchange = () => (driver.alive = input.checked);
-    return element("label", { class: "check" }, input, "Blinks, glances and sway");
-  }
-
-  private row(driver: Driver, name: string, i: number): HTMLElement {
-    const input = element("input", { type: "range", min: "0", max: "1", step: "0.01", value: "0" });
-    this.inputs[i] = input;
-    input.oninput = () => driver.setCoefficients(this.inputs.map((x) => Number(x.value)));
-    const words = name.replace(/([A-Z])/g, " $1").toLowerCase();
-    return element("label", { class: "row" }, element("span", {}, words), input);
-  }
-
-  /** Show what another source set. */
-  follow(values: Float32Array): void {
-    if (this.root.hidden) return;
-    this.inputs.forEach((input, i) => {
-      if (Math.abs(Number(input.value) - values[i]) > 0.005) input.value = String(values[i]);
-    });
+    face.root.onclick = () => actions.face();
+    settings.root.onclick = () => actions.settings();
+    vr.root.onclick = () => actions.vr();
+    vr.root.hidden = true;
+    this.root.append(play.root, microphone.root, sound.root, file, face.root, settings.root, vr.root);
   }
 }

@@ -1,7 +1,7 @@
 // Who moves the face: a recording, or coefficients from sliders, a program, a socket or speech, with life added.
 
-import { Alive, lookCoefficients } from "./alive";
 import { Bundle, PlayerError } from "./bundle";
+import { between, Expression, habitsOf, Life, Movement, STEP } from "./life";
 import { apply, matrixOf, multiply, quatOfRotvec, rotvecOf, transposed, Vec3 } from "./maths";
 import { blend, Motion } from "./motion";
 import { State } from "./rig";
@@ -17,14 +17,18 @@ export class Driver {
   playing: boolean;
   /** Blinks, glances and a head that sways, where nothing else moves them. */
   alive = true;
-  /** A point in canonical space that the eyes follow. */
-  lookAt: Vec3 | null = null;
+  /** Whether the eyes follow `viewer`. */
+  follow = true;
+  /** Where the one who looks is, in canonical space. */
+  viewer: Vec3 | null = null;
   readonly coefficients = new Float32Array(52);
   /** What is being said, on top of the coefficients. */
   talk: Talk | null = null;
   private head: { rotation: Vec3; translation: Vec3 } = { rotation: [0, 0, 0], translation: [0, 0, 0] };
-  private readonly life = new Alive();
-  private clock = 0;
+  private readonly life: Life;
+  private readonly eyes: Expression;
+  private movement: [Movement, Movement];
+  private due = 0;
   private playhead = 0;
   private direction = 1;
   private from: State | null = null;
@@ -34,6 +38,10 @@ export class Driver {
   constructor(bundle: Bundle) {
     this.names = bundle.manifest.coefficients;
     this.subject = new Subject(bundle);
+    this.eyes = new Expression(this.names);
+    this.life = new Life(habitsOf(bundle));
+    const first = this.life.tick();
+    this.movement = [first, first];
     this.last = this.subject.state(this.coefficients);
     this.motion = new Motion(bundle, this.subject.size);
     this.playing = this.motion.count > 1;
@@ -44,6 +52,11 @@ export class Driver {
     if (on && this.talk) this.hush();
     if (on === this.playing || (on && this.motion.count < 2)) return;
     this.playing = on;
+    this.ease();
+  }
+
+  /** Go over to what comes next instead of jumping. */
+  ease(): void {
     this.from = this.last;
     this.eased = 0;
   }
@@ -75,7 +88,6 @@ export class Driver {
 
   /** The state `step` s after the last. */
   advance(step: number): State {
-    this.clock += step;
     let state = this.playing ? this.recorded(step) : this.driven(step);
     if (this.from && this.eased < EASE) {
       this.eased += step;
@@ -96,8 +108,7 @@ export class Driver {
   hush(): void {
     this.talk?.stop();
     this.talk = null;
-    this.from = this.last;
-    this.eased = 0;
+    this.ease();
   }
 
   /** Forwards, then backwards, so that no jump shows where the recording ends. */
@@ -109,37 +120,33 @@ export class Driver {
   }
 
   private driven(step: number): State {
-    const values = this.coefficients.slice();
-    const spoken = this.talk?.now();
-    if (spoken) for (let i = 0; i < 52; i++) values[i] = Math.min(values[i] + spoken[i], 1);
-    else if (this.talk) this.hush();
-    let rotation = this.head.rotation;
+    const values = this.coefficients.slice(), spoken = this.talk?.now();
+    if (this.talk && !spoken) this.hush();
+    if (spoken) for (let i = 0; i < 52; i++) values[i] += spoken[i];
+    let { rotation, translation } = this.head;
     if (this.alive) {
-      const { blink, gaze, turn } = this.life.at(this.clock, step);
-      rotation = rotvecOf(multiply(matrixOf(quatOfRotvec(rotation)), matrixOf(quatOfRotvec(turn))));
-      const told = this.names.some((name, i) => name.startsWith("eyeLook") && values[i] > 0);
-      if (!told) {
-        const [yaw, pitch] = this.towards(rotation);
-        // The eyes stay on their object while the head sways.
-        lookCoefficients(yaw + gaze[0], pitch + gaze[1], this.names, values);
-      }
-      for (const side of ["Left", "Right"]) {
-        const i = this.names.indexOf(`eyeBlink${side}`);
-        values[i] = Math.max(values[i], blink);
-      }
+      const told = this.eyes.looking(this.coefficients), held = this.follow && this.viewer && !told;
+      const moved = this.moved(step, Boolean(held));
+      rotation = rotvecOf(multiply(matrixOf(quatOfRotvec(rotation)), matrixOf(quatOfRotvec(moved.rotation as Vec3))));
+      translation = translation.map((x, i) => x + moved.translation[i]) as Vec3;
+      const [yaw, pitch] = held ? this.towards(this.viewer!, rotation, translation) : [0, 0];
+      this.eyes.add(values, { ...moved, yaw: moved.yaw + yaw, pitch: moved.pitch + pitch }, !told);
     }
-    return this.subject.state(values, { rotation, translation: this.head.translation });
+    return this.subject.state(values.map((x) => Math.min(Math.max(x, 0), 1)), { rotation, translation });
   }
 
-  /** Angles (to the left, up) from the head's forward to what it looks at. */
-  private towards(rotation: Vec3): [number, number] {
-    const turn = transposed(matrixOf(quatOfRotvec(rotation)));
-    if (!this.lookAt) {
-      const ahead = apply(turn, [0, 0, 1]);
-      return this.limited(Math.atan2(ahead[0], ahead[2]), Math.asin(Math.min(Math.max(ahead[1], -1), 1)));
-    }
-    const eyes: Vec3 = [0, 0.017, 0.09];
-    const to = apply(turn, this.lookAt.map((x, i) => x - this.head.translation[i])).map((x, i) => x - eyes[i]);
+  /** What the life of the face adds `step` s later: between its ticks, which hear what is said. */
+  private moved(step: number, following: boolean): Movement {
+    this.due += step;
+    for (; this.due >= STEP; this.due -= STEP)
+      this.movement = [this.movement[1], this.life.tick(this.talk?.heard(), following)];
+    return between(...this.movement, this.due / STEP);
+  }
+
+  /** Angles (to the left, up) from the head's forward to a point, no further than eyes like to turn. */
+  private towards(point: Vec3, rotation: Vec3, translation: Vec3): [number, number] {
+    const back = transposed(matrixOf(quatOfRotvec(rotation))), eyes: Vec3 = [0, 0.017, 0.09];
+    const to = apply(back, point.map((x, i) => x - translation[i]) as Vec3).map((x, i) => x - eyes[i]);
     return this.limited(Math.atan2(to[0], to[2]), Math.atan2(to[1], Math.hypot(to[0], to[2])));
   }
 

@@ -1,9 +1,10 @@
+import { Expression, Life } from "./life";
 import { AvatarPlayer } from "./player";
 import { Resampler } from "./sound";
 import { newVoice, speak } from "./talk";
 
-// For pages that bring their own sound.
-Object.assign(AvatarPlayer, { newVoice, speak, Resampler });
+// For pages that bring their own sound, or their own clock.
+Object.assign(AvatarPlayer, { newVoice, speak, Resampler, Life, Expression });
 customElements.define("avatar-player", AvatarPlayer);
 
 // The first avatar of the page, for programs: await avatar.ready, then avatar.setCoefficients(…).

@@ -1,10 +1,11 @@
 // <avatar-player src="folder/">: loads a bundle, draws it, and lets a page or a person drive it.
 
-import { loadBundle, PlayerError } from "./bundle";
-import { Bar, element, Sliders } from "./controls";
+import { loadBundle, Manifest, PlayerError } from "./bundle";
+import { Bar, element } from "./controls";
 import { connect, Driver } from "./drive";
 import { GL, openGl } from "./gl";
 import { Vec3 } from "./maths";
+import { FacePanel, SettingsPanel } from "./panels";
 import { State } from "./rig";
 import { Splats, View } from "./splats";
 import { HeadPose } from "./subject";
@@ -40,9 +41,10 @@ export class AvatarPlayer extends HTMLElement {
   private readonly canvas = element("canvas", { tabindex: "0", role: "img", "aria-label": "Avatar" });
   private readonly message = element("div", { class: "message", role: "alert" });
   private readonly note = element("div", { class: "note", role: "status", hidden: "" });
-  private readonly about = element("div", { class: "about" });
+  private readonly name = element("div", { class: "name", hidden: "" });
   private readonly bar: Bar;
-  private sliders: Sliders | null = null;
+  private face: FacePanel | null = null;
+  private settings: SettingsPanel | null = null;
   private gl: GL | null = null;
   private splats: Splats | null = null;
   private orbit: Orbit | null = null;
@@ -51,6 +53,7 @@ export class AvatarPlayer extends HTMLElement {
   private interval = 16;
   private sharpness = 1;
   private socket: WebSocket | null = null;
+  private noteEnd: ReturnType<typeof setTimeout> | undefined;
   /** Stop drawing, to spare the machine while the avatar is out of sight. */
   paused = false;
   /** What moves the face. */
@@ -65,25 +68,23 @@ export class AvatarPlayer extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [sheet];
     this.bar = new Bar({
-      microphone: () => void this.toggleMicrophone(), sound: (file) => void this.speak(file),
-      play: () => this.togglePlay(), sliders: () => this.toggleSliders(), reset: () => this.orbit?.reset(),
-      theme: () => this.setAttribute("theme", this.theme === "dark" ? "light" : "dark"),
-      vr: () => void this.toggleVr(), level: (n) => this.splats?.setLevel(n),
+      microphone: () => void this.toggleMicrophone(), sound: (file) => void this.speak(file), play: () => this.togglePlay(),
+      face: () => this.open(this.face), settings: () => this.open(this.settings), vr: () => void this.toggleVr(),
     });
     this.bar.root.hidden = true;
-    root.append(this.canvas, this.about, this.bar.root, this.note, this.message);
+    root.append(this.canvas, this.name, this.bar.root, this.note, this.message);
     this.listen();
   }
 
   private started = false;
 
   connectedCallback(): void {
+    if (!this.hasAttribute("theme") && matchMedia("(prefers-color-scheme: light)").matches) this.setAttribute("theme", "light");
     if (!this.started && this.hasAttribute("src")) void this.start();
   }
 
   attributeChangedCallback(name: string): void {
-    if (name === "theme") this.bar.theme.textContent = this.theme === "dark" ? "Light" : "Dark";
-    else if (this.isConnected && !this.started) void this.start();
+    if (name === "src" && this.isConnected && !this.started) void this.start();
   }
 
   get theme(): "dark" | "light" {
@@ -92,50 +93,70 @@ export class AvatarPlayer extends HTMLElement {
 
   private async start(): Promise<void> {
     this.started = true;
-    this.say("Loading …");
+    const bar = element("progress", { max: "1", value: "0", "aria-label": "Loading" });
+    this.message.replaceChildren(element("b", {}, "Loading"), bar);
     try {
       const folder = new URL(this.getAttribute("src")!.replace(/\/*$/, "/"), document.baseURI);
-      const bundle = await loadBundle(folder);
+      const bundle = await loadBundle(folder, undefined, (share) => (bar.value = share));
       this.gl = openGl(this.canvas);
       this.splats = new Splats(this.gl, bundle);
       this.driver = new Driver(bundle);
       this.orbit = new Orbit(bundle.manifest.camera);
-      this.describe(bundle.manifest.name, bundle.manifest.license);
-      this.bar.setLevels([...bundle.manifest.lods, this.splats.count], this.splats.count);
-      this.sliders = new Sliders(this.driver, () => this.toggleSliders());
-      this.shadowRoot!.insertBefore(this.sliders.root, this.note);
-      this.bar.root.hidden = this.getAttribute("controls") === "none";
+      this.splats.edge = this.orbit.edge();
       if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
         this.driver.alive = false;
         this.driver.play(false);
       }
+      this.furnish(bundle.manifest, this.driver);
+      this.paint(performance.now()); // a device that cannot says so here
       this.message.hidden = true;
       this.settle.done();
       requestAnimationFrame((time) => this.frame(time));
-      this.bar.vr.hidden = !(await vrAvailable());
+      this.bar.vr.root.hidden = !(await vrAvailable());
     } catch (error) {
       const known = error instanceof PlayerError;
-      this.say(known ? error.message : `The avatar cannot be shown: ${String(error).slice(0, 300)}`);
+      this.say(known ? error.message : String(error).slice(0, 300));
       if (!known) console.error(error);
       this.settle.fail(error);
     }
   }
 
-  private describe(name: string, license: string): void {
-    this.about.replaceChildren(element("b", {}, name), license && license !== "not stated" ? license : "");
-    this.about.hidden = this.getAttribute("controls") === "none";
+  /** Everything around the picture. */
+  private furnish(manifest: Manifest, driver: Driver): void {
+    const bare = this.getAttribute("controls") === "none", { name } = manifest;
+    const choices = {
+      theme: () => this.setAttribute("theme", this.theme === "dark" ? "light" : "dark"), reset: () => this.orbit?.reset(),
+      level: (n: number) => this.splats?.setLevel(n),
+      connect: (address: string | null) => {
+        try {
+          this.connect(address);
+          return address !== null;
+        } catch (error) {
+          this.hint(error instanceof Error ? error.message : String(error));
+          return false;
+        }
+      },
+    };
+    const facts = { ...manifest, writtenBy: manifest.written_by }, counts = [...manifest.lods, this.splats!.count];
+    this.face = new FacePanel(driver, () => this.open(this.face));
+    this.settings = new SettingsPanel(driver, facts, counts, choices, () => this.open(this.settings));
+    this.note.before(this.face.root, this.settings.root);
+    this.bar.root.hidden = bare;
+    this.name.textContent = name;
+    this.name.hidden = bare || !name;
     this.canvas.setAttribute("aria-label", name ? `Avatar of ${name}` : "Avatar");
   }
 
   private say(text: string): void {
-    this.message.replaceChildren(element("p", {}, text));
+    this.message.replaceChildren(element("b", {}, "The avatar cannot be shown"), element("p", {}, text));
     this.message.hidden = false;
   }
 
   private hint(text: string): void {
     this.note.textContent = text;
     this.note.hidden = false;
-    setTimeout(() => (this.note.hidden = true), 6000);
+    clearTimeout(this.noteEnd);
+    this.noteEnd = setTimeout(() => (this.note.hidden = true), 7000);
   }
 
   // -- drawing ------------------------------------------------------------------------------------------------
@@ -145,17 +166,25 @@ export class AvatarPlayer extends HTMLElement {
     requestAnimationFrame((next) => this.frame(next));
     if (this.paused || !this.isConnected || !this.splats || this.gl!.isContextLost() || this.splats.busy) return;
     this.adapt(time - this.lastTime);
-    const [width, height] = this.resize();
-    const view = this.orbit!.view(width, height, (this.covered * width) / Math.max(this.canvas.clientWidth, 1));
-    this.driver!.lookAt = null;
-    this.move(time, view);
-    this.splats.render(view, BACKGROUND[this.theme], null);
+    this.paint(time);
   }
 
-  /** CSS px on the right that the sliders hide. */
-  private get covered(): number {
-    const panel = this.sliders!.root;
-    return panel.hidden || panel.offsetWidth > 0.6 * this.canvas.clientWidth ? 0 : panel.offsetWidth;
+  /** Draw the moment `time`, ms. */
+  private paint(time: number): void {
+    const [width, height] = this.resize();
+    const scale = width / Math.max(this.canvas.clientWidth, 1), [right, bottom] = this.covered;
+    const view = this.orbit!.view(width, height, right * scale, bottom * scale);
+    this.driver!.viewer = this.orbit!.position();
+    this.move(time, view);
+    this.splats!.render(view, BACKGROUND[this.theme], null);
+  }
+
+  /** CSS px on the right and at the bottom that a drawer or the bar hides. */
+  private get covered(): [number, number] {
+    const panel = [this.face, this.settings].find((p) => p && !p.root.hidden)?.root, { clientWidth, clientHeight } = this.canvas;
+    // In a tall window the picture stands on its lower edge, which the bar then hides.
+    if (!panel) return [0, clientWidth < clientHeight && !this.bar.root.hidden ? 0.6 * (clientHeight - this.bar.root.offsetTop) : 0];
+    return panel.offsetWidth < 0.6 * clientWidth ? [panel.offsetWidth, 0] : [0, clientHeight - panel.offsetTop];
   }
 
   /** Give up pixels where the device cannot draw them 20 times a second. */
@@ -176,9 +205,11 @@ export class AvatarPlayer extends HTMLElement {
     this.splats!.sort(view);
     this.lastTime = time;
     this.cost += 0.05 * (performance.now() - before - this.cost);
-    this.bar.microphone.setAttribute("aria-pressed", String(this.driver!.talk !== null));
-    this.bar.play.textContent = this.driver!.playing ? "Pause" : "Play";
-    this.sliders!.follow(this.driver!.coefficients);
+    const { playing, talk, coefficients } = this.driver!;
+    this.bar.microphone.press(talk !== null);
+    this.bar.microphone.name("microphone", talk ? "Stop" : "Speak");
+    this.bar.play.name(playing ? "pause" : "play", playing ? "Pause" : "Play");
+    this.face!.follow(coefficients);
   }
 
   /** Fit the canvas to its box, at the screen's resolution within limits. */
@@ -208,7 +239,10 @@ export class AvatarPlayer extends HTMLElement {
     gl.renderbufferStorage(gl.RENDERBUFFER, gl.RGBA8, width, height);
     gl.bindFramebuffer(gl.FRAMEBUFFER, target);
     gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, buffer);
+    const { edge } = splats;
+    splats.edge = null;
     splats.render(view, shot.background ?? [0, 0, 0, 0], target);
+    splats.edge = edge;
     gl.bindFramebuffer(gl.FRAMEBUFFER, target);
     gl.readBuffer(gl.COLOR_ATTACHMENT0);
     const rows = new Uint8ClampedArray(4 * width * height), out = new Uint8ClampedArray(rows.length);
@@ -245,6 +279,7 @@ export class AvatarPlayer extends HTMLElement {
   connect(address: string | null): void {
     this.socket?.close();
     this.socket = address && this.driver ? connect(address, this.driver, (why) => this.hint(why)) : null;
+    this.socket?.addEventListener("close", () => this.settings?.connection(false));
   }
 
   /** Speak a sound file or recording; rejects with a readable error. */
@@ -269,12 +304,16 @@ export class AvatarPlayer extends HTMLElement {
     this.driver?.play(!this.driver.playing);
   }
 
-  private toggleSliders(): void {
-    if (!this.sliders) return;
-    const shown = this.sliders.root.hidden;
-    this.sliders.root.hidden = !shown;
-    this.bar.sliders.setAttribute("aria-pressed", String(shown));
-    if (shown) this.driver!.play(false);
+  /** Open or close a drawer; only one is open. */
+  private open(panel: FacePanel | SettingsPanel | null): void {
+    const opened = panel?.root.hidden;
+    for (const [other, button] of [[this.face, this.bar.face], [this.settings, this.bar.settings]] as const) {
+      if (!other) continue;
+      other.root.hidden = !(opened && other === panel);
+      button.press(!other.root.hidden);
+    }
+    if (opened && panel === this.face) this.driver!.play(false);
+    if (!opened && this.shadowRoot!.activeElement === null) this.canvas.focus({ preventScroll: true });
   }
 
   private async toggleVr(): Promise<void> {
@@ -282,16 +321,16 @@ export class AvatarPlayer extends HTMLElement {
     try {
       if (this.splats!.count > VR_SPLATS) this.splats!.setLevel(VR_SPLATS);
       this.session = await enterVr(this.gl!, (time, eyes, into, viewer) => {
-        this.driver!.lookAt = viewer;
+        this.driver!.viewer = viewer;
         this.move(time, eyes[0].view);
         for (const { view, x, y } of eyes) this.splats!.render(view, BACKGROUND.dark, into, x, y);
       }, () => {
         this.session = null;
-        this.splats!.setLevel(Number(this.bar.level.value) || this.splats!.count);
-        this.bar.vr.textContent = "Enter VR";
+        this.splats!.setLevel(this.settings!.detail);
+        this.bar.vr.name("vr", "Enter VR");
         requestAnimationFrame((time) => this.frame(time));
       });
-      this.bar.vr.textContent = "Leave VR";
+      this.bar.vr.name("vr", "Leave VR");
     } catch (error) {
       this.hint(`The headset cannot be used: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -321,14 +360,18 @@ export class AvatarPlayer extends HTMLElement {
     }, { passive: false });
     canvas.addEventListener("dblclick", () => this.orbit?.reset());
     canvas.addEventListener("keydown", (event) => this.key(event));
+    this.shadowRoot!.addEventListener("keydown", (event) => {
+      if ((event as KeyboardEvent).key === "Escape") this.open(null);
+    });
     canvas.addEventListener("webglcontextlost", () => this.say("The graphics driver was reset. Reload the page."));
   }
 
   private key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const actions: Record<string, () => void> = {
-      " ": () => this.togglePlay(), m: () => void this.toggleMicrophone(), s: () => this.toggleSliders(), r: () => this.orbit?.reset(),
-      b: () => this.bar.theme.click(), "+": () => this.orbit?.scale(1.1), "-": () => this.orbit?.scale(1 / 1.1),
+      " ": () => this.togglePlay(), m: () => void this.toggleMicrophone(), r: () => this.orbit?.reset(),
+      f: () => this.open(this.face), s: () => this.open(this.settings),
+      b: () => this.setAttribute("theme", this.theme === "dark" ? "light" : "dark"), "+": () => this.orbit?.scale(1.1), "-": () => this.orbit?.scale(1 / 1.1),
       ArrowLeft: () => this.orbit?.rotate(-0.1, 0), ArrowRight: () => this.orbit?.rotate(0.1, 0),
       ArrowUp: () => this.orbit?.rotate(0, -0.1), ArrowDown: () => this.orbit?.rotate(0, 0.1),
     };

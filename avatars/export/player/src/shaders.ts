@@ -82,11 +82,24 @@ uniform sampler2D uCentre, uFirst, uSecond, uThird;
 uniform mat4 uView;         // camera_from_canonical; x right, y down, z forward
 uniform vec4 uIntrinsics;   // fx, fy, cx, cy in px
 uniform vec2 uSize;         // px
+uniform mat4 uCapture;      // camera_from_canonical of the capture
+uniform vec4 uFrame;        // its focal lengths and principal point as shares of its picture; 0: no edge
 layout(location = 0) in uint aSplat;
 flat out vec3 vConic;
 flat out vec4 vColor;
 out vec2 vOffset;
 const float LOW_PASS = 0.3, NEAR = 0.01, LEAST = 1.0 / 255.0, MARGIN = 0.3;
+const vec2 EDGE = vec2(0.0, 0.07);
+
+// What lay beyond the capture's picture was never seen: there the body ends softly.
+float seen(vec3 at) {
+  vec3 p = (uCapture * vec4(at, 1.0)).xyz;
+  if (uFrame.x == 0.0 || !(p.z >= NEAR)) return 1.0;
+  vec2 share = p.xy / p.z * uFrame.xy + uFrame.zw;
+  vec3 beyond = vec3(-share.x, share.x - 1.0, share.y - 1.0);
+  vec3 kept = 1.0 - smoothstep(EDGE.x, EDGE.y, beyond);
+  return kept.x * kept.y * kept.z;
+}
 
 void main() {
   gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // outside: nothing is drawn
@@ -105,7 +118,7 @@ void main() {
   float vx = dot(t0, t0) + LOW_PASS, vy = dot(t1, t1) + LOW_PASS, cov = dot(t0, t1);
   vec3 n = cross(t0, t1);
   float det = dot(n, n), blurred = det + LOW_PASS * (vx + vy) - LOW_PASS * LOW_PASS;
-  float opacity = centre.w * sqrt(max(det / blurred, 1e-12));
+  float opacity = centre.w * seen(centre.xyz) * sqrt(max(det / blurred, 1e-12));
   if (!(opacity >= LEAST) || vx > 1e12 || vy > 1e12) return;
   // The ellipse on which alpha has fallen to 1/255, by its axes.
   float reach = sqrt(2.0 * log(opacity / LEAST));

@@ -206,6 +206,9 @@ export class Splats {
     gl.bufferSubData(gl.ARRAY_BUFFER, 0, order, 0, this.drawn);
   }
 
+  /** Where the body ends softly: the capture's camera, its intrinsics as shares of its picture; null: nowhere. */
+  edge: { matrix: Float32Array; frame: [number, number, number, number] } | null = null;
+
   /** Draw into a framebuffer (null: the canvas) at (x, y), over a background with straight alpha. */
   render(view: View, background: readonly [number, number, number, number], into: WebGLFramebuffer | null, x = 0, y = 0): void {
     const { gl, draw, compose } = this;
@@ -222,6 +225,8 @@ export class Splats {
     draw.use();
     ["uCentre", "uFirst", "uSecond", "uThird"].forEach((name, i) => draw.texture(name, i, gl.TEXTURE_2D, this.moved.textures[i]));
     gl.uniformMatrix4fv(draw.at("uView"), false, view.matrix);
+    gl.uniformMatrix4fv(draw.at("uCapture"), false, this.edge?.matrix ?? view.matrix);
+    gl.uniform4fv(draw.at("uFrame"), this.edge?.frame ?? [0, 0, 0, 0]);
     gl.uniform4fv(draw.at("uIntrinsics"), view.intrinsics);
     gl.uniform2f(draw.at("uSize"), view.width, view.height);
     gl.bindVertexArray(this.array);

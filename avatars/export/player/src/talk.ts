@@ -1,8 +1,9 @@
 // Sound in the page: the microphone as it speaks, or a file with its lips in time. Nothing leaves the page.
 
 import { Bundle, loadBundle, PlayerError } from "./bundle";
+import { Ears, Heard } from "./prosody";
 import { Resampler } from "./sound";
-import { Voice } from "./voice";
+import { Said, Voice } from "./voice";
 
 const HZ = 50, BLOCK = 16000, MAX_FILE = 200 * 2 ** 20, MAX_SECONDS = 1800;
 // Where the script came from: its neighbours are the sound thread's part and the speech network.
@@ -21,8 +22,14 @@ export async function newVoice(): Promise<Voice> {
   }
 }
 
-/** Something that speaks now: coefficients for this moment, or null when it is over. */
-export interface Talk { now(): Float32Array | null; stop(): void }
+/** Something that speaks now. */
+export interface Talk {
+  /** Coefficients for this moment, or null when it is over. */
+  now(): Float32Array | null;
+  /** What was heard since the last call. */
+  heard(): Heard;
+  stop(): void;
+}
 
 /** Speak along with the microphone. */
 export async function microphone(): Promise<Talk> {
@@ -39,14 +46,20 @@ export async function microphone(): Promise<Talk> {
   const context = new AudioContext(), resampler = new Resampler(context.sampleRate);
   await context.audioWorklet.addModule(new URL("capture.js", HOME));
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+  const ears = new Ears();
   let face: Float32Array = new Float32Array(52);
   node.port.onmessage = (event: MessageEvent<Float32Array>) => {
-    for (const spoken of voice.feed(resampler.feed(event.data))) face = voice.face(spoken);
+    for (const spoken of voice.feed(resampler.feed(event.data))) {
+      const said = voice.say(spoken);
+      face = said.face;
+      ears.push(said.heard);
+    }
   };
   context.createMediaStreamSource(stream).connect(node);
   await context.resume();
   return {
     now: () => face,
+    heard: () => ears.take(),
     stop: () => {
       stream.getTracks().forEach((track) => track.stop());
       void context.close();
@@ -66,7 +79,7 @@ export async function soundFile(file: Blob): Promise<Talk> {
     void context.close();
     throw error instanceof PlayerError ? error : new PlayerError("This file holds no sound that the browser can play.");
   }
-  const faces = await speak(voice, mono(sound), sound.sampleRate);
+  const frames = await speak(voice, mono(sound), sound.sampleRate);
   const source = new AudioBufferSourceNode(context, { buffer: sound });
   let over = false;
   source.onended = () => (over = true);
@@ -74,30 +87,37 @@ export async function soundFile(file: Blob): Promise<Talk> {
   await context.resume();
   const began = context.currentTime;
   source.start();
+  const place = () => (context.currentTime - began - (context.outputLatency || 0)) * HZ - 0.5;
+  const ears = new Ears();
+  let known = 0;
   return {
     now: () => {
-      if (over || !faces.length) return null;
-      const at = (context.currentTime - began - (context.outputLatency || 0)) * HZ - 0.5;
-      const low = Math.min(Math.max(Math.floor(at), 0), faces.length - 1), high = Math.min(low + 1, faces.length - 1);
-      const share = Math.min(Math.max(at - low, 0), 1);
-      return faces[low].map((x, i) => x + share * (faces[high][i] - x));
+      if (over || !frames.length) return null;
+      const at = place(), low = Math.min(Math.max(Math.floor(at), 0), frames.length - 1), high = Math.min(low + 1, frames.length - 1);
+      const share = Math.min(Math.max(at - low, 0), 1), next = frames[high].face;
+      return frames[low].face.map((x, i) => x + share * (next[i] - x));
+    },
+    heard: () => {
+      const end = Math.min(Math.max(Math.floor(place()) + 1, known), frames.length);
+      for (; known < end; known++) ears.push(frames[known].heard);
+      return ears.take();
     },
     stop: () => void context.close(),
   };
 }
 
-/** Faces at 50 Hz of a whole sound; the page stays alive meanwhile. */
-export async function speak(voice: Voice, pcm: Float32Array, rate: number): Promise<Float32Array[]> {
-  const resampler = new Resampler(rate), faces: Float32Array[] = [], tail = new Float32Array(Math.ceil(0.3 * rate));
+/** What is said at 50 Hz in a whole sound; the page stays alive meanwhile. */
+export async function speak(voice: Voice, pcm: Float32Array, rate: number): Promise<Said[]> {
+  const resampler = new Resampler(rate), frames: Said[] = [], tail = new Float32Array(Math.ceil(0.3 * rate));
   const take = (part: Float32Array) => {
-    for (const spoken of voice.feed(resampler.feed(part))) faces.push(voice.face(spoken));
+    for (const spoken of voice.feed(resampler.feed(part))) frames.push(voice.say(spoken));
   };
   for (let at = 0; at < pcm.length; at += BLOCK) {
     take(pcm.subarray(at, at + BLOCK));
     await new Promise((resume) => setTimeout(resume));
   }
   take(tail); // silence to look ahead into
-  return faces.slice(0, Math.ceil((pcm.length / rate) * HZ));
+  return frames.slice(0, Math.ceil((pcm.length / rate) * HZ));
 }
 
 function mono(sound: AudioBuffer): Float32Array {

@@ -4,7 +4,7 @@ import { CameraJson } from "./bundle";
 import { apply, cross, Mat3, multiply, transposed, unit, Vec3 } from "./maths";
 import { View } from "./splats";
 
-const YAW = 0.8, PITCH = 0.6;
+const YAW = 0.8, PITCH = 0.6, FILL = 1.4;
 
 /** camera_from_canonical of a camera at `eye` whose axes are the columns of `turn` (right, down, forward). */
 function view(turn: Mat3, eye: Vec3, intrinsics: View["intrinsics"], width: number, height: number): View {
@@ -57,24 +57,31 @@ export class Orbit {
     return out.map((x, i) => x + this.target[i]) as Vec3;
   }
 
-  /** The capture's picture fitted into width × height px, of which `covered` px on the right are hidden. */
-  view(width: number, height: number, covered = 0): View {
-    const turn = multiply(this.rotation(), this.turn), free = width - covered;
-    const intrinsics = this.intrinsics(free < 0.4 * width ? width : free, height, this.zoom);
-    return view(turn, this.position(), intrinsics, width, height);
+  /** The capture's picture fitted into width × height px, of which some on the right and at the bottom are hidden. */
+  view(width: number, height: number, right = 0, bottom = 0): View {
+    const turn = multiply(this.rotation(), this.turn), { captured: c, zoom } = this;
+    const w = Math.max(width - right, 0.4 * width), h = Math.max(height - bottom, 0.4 * height);
+    // A tall window shows the face larger, and the picture stands on its lower edge: below there is no body.
+    const scale = Math.min(Math.min(w / c.width, h / c.height) * FILL, Math.max(w / c.width, h / c.height));
+    const fitted = w < h ? scale : Math.min(w / c.width, h / c.height), drop = Math.max(h - fitted * c.height, 0) / 2;
+    const [x, y] = [(c.cx - c.width / 2) * fitted, (c.cy - c.height / 2) * fitted + drop];
+    return view(turn, this.position(), [c.fx * fitted * zoom, c.fy * fitted * zoom, w / 2 + x * zoom, h / 2 + y * zoom], width, height);
   }
 
   /** As captured, whatever the user did since. */
   capturedView(width: number, height: number): View {
-    return view(this.turn, this.eye, this.intrinsics(width, height, 1), width, height);
+    const c = this.captured, scale = Math.min(width / c.width, height / c.height);
+    const middle = [width / 2 + (c.cx - c.width / 2) * scale, height / 2 + (c.cy - c.height / 2) * scale] as const;
+    return view(this.turn, this.eye, [c.fx * scale, c.fy * scale, ...middle], width, height);
   }
 
-  private intrinsics(width: number, height: number, zoom: number): View["intrinsics"] {
-    const c = this.captured, scale = Math.min(width / c.width, height / c.height) * zoom;
-    return [
-      c.fx * scale, c.fy * scale,
-      width / 2 + (c.cx - c.width / 2) * scale, height / 2 + (c.cy - c.height / 2) * scale,
-    ];
+  /** The capture's camera and its picture, for `Splats.edge`. */
+  edge(): { matrix: Float32Array; frame: [number, number, number, number] } {
+    const c = this.captured;
+    return {
+      matrix: this.capturedView(c.width, c.height).matrix,
+      frame: [c.fx / c.width, c.fy / c.height, c.cx / c.width, c.cy / c.height],
+    };
   }
 }
 

@@ -1,13 +1,18 @@
 // The speech network of avatars/speech/runtime.py, frame by frame, and the mouth that it moves.
 
 import { Bundle, PlayerError } from "./bundle";
-import { FrontEnd } from "./sound";
+import { Heard, Prosody } from "./prosody";
+import { FrontEnd, INPUTS } from "./sound";
 
-/** One 20 ms frame of speech. */
-export interface Spoken { curves: Float32Array; classes: Float32Array }
+/** One 20 ms frame of speech, and what was heard in it. */
+export interface Spoken { curves: Float32Array; classes: Float32Array; input: Float32Array }
+
+/** What it does to the face. */
+export interface Said { face: Float32Array; heard: Heard }
 
 const silu = (x: number) => x / (1 + Math.exp(-x));
-const CURVES = 11, VISEMES = 14, CLASSES = 6;
+const CURVES = 11, VISEMES = 14, CLASSES = 6, QUIET = 0, LAUGH = 2, SING = 5;
+const GUARDED = 0.3; // lip gap below which nothing may part the lips of a speaker
 
 class Linear {
   private readonly weight: Float32Array;
@@ -43,7 +48,12 @@ export class Voice {
   private readonly range: number;
   private readonly map: Float32Array;
   private readonly faces: Float32Array;
-  private readonly certainty = new Float32Array(CLASSES);
+  private readonly style: { gain: Float32Array; bias: Float32Array; reach: Float32Array; gap: number };
+  private readonly lips: Float32Array;
+  private readonly close: number;
+  private readonly certainty = new Float64Array(CLASSES);
+  private readonly prosody = new Prosody();
+  private waiting: Float32Array[] = [];
   private skipped = 0;
   /** Frames that an answer waits for. */
   readonly ahead: number;
@@ -51,7 +61,7 @@ export class Voice {
   constructor(bundle: Bundle) {
     const norm = bundle.floats("norm_weight", null), channels = norm.length;
     this.front = new FrontEnd(bundle);
-    this.entry = new Linear(bundle, "entry", 86, channels);
+    this.entry = new Linear(bundle, "entry", INPUTS, channels);
     this.norm = [norm, bundle.floats("norm_bias", channels)];
     this.dilations = Array.from(bundle.floats("dilations", null));
     this.modulated = Array.from(bundle.floats("modulated", null));
@@ -62,6 +72,12 @@ export class Voice {
     this.ahead = bundle.floats("look_ahead", 1)[0];
     this.map = bundle.floats("arkit", CURVES, 52);
     this.faces = bundle.floats("faces", CLASSES, 52);
+    this.style = {
+      gain: bundle.floats("style_gain", CURVES), bias: bundle.floats("style_bias", CURVES),
+      reach: bundle.floats("gap_reach", CURVES), gap: Number(bundle.indices("gap", CURVES)[0]),
+    };
+    this.lips = bundle.floats("lip_gap", 52);
+    this.close = Number(bundle.indices("mouth_close", 52)[0]);
     this.past = this.dilations.map((d) => Array.from({ length: 2 * d }, () => new Float32Array(channels)));
   }
 
@@ -69,14 +85,15 @@ export class Voice {
   feed(pcm: Float32Array): Spoken[] {
     const out: Spoken[] = [];
     for (const input of this.front.feed(pcm)) {
+      this.waiting.push(input);
       const spoken = this.step(input);
       if (this.skipped < this.ahead) this.skipped++;
-      else out.push(spoken);
+      else out.push({ ...spoken, input: this.waiting.shift()! });
     }
     return out;
   }
 
-  private step(input: Float32Array): Spoken {
+  private step(input: Float32Array): Omit<Spoken, "input"> {
     let h = this.normalised(this.entry.run(input).map(silu));
     const channels = h.length, joined = new Float32Array(3 * channels);
     this.convs.forEach((conv, i) => {
@@ -100,17 +117,30 @@ export class Voice {
     return h.map((x, c) => (x - mean) * scale * this.norm[0][c] + this.norm[1][c]);
   }
 
-  /** ARKit coefficients of the next frame: the mouth, and laughter, sighs and breath where they are heard. */
-  face({ curves, classes }: Spoken): Float32Array {
-    const most = classes.reduce((a, b) => Math.max(a, b), -Infinity), odds = classes.map((c) => Math.exp(c - most));
-    const total = odds.reduce((a, b) => a + b, 0), out = new Float32Array(52);
-    for (let c = 0; c < CURVES; c++) for (let k = 0; k < 52; k++) out[k] += curves[c] * this.map[52 * c + k];
-    for (let k = 0; k < 52; k++) out[k] = Math.min(Math.max(out[k], 0), 1);
+  /** This subject's articulators: Style.shape of avatars/speech/style.py. */
+  private shape(curves: Float32Array): Float32Array {
+    const { gain, bias, reach, gap } = this.style, parted = curves[gap];
+    const out = curves.map((x, c) => x * gain[c] + bias[c] * Math.min(parted / (c === gap ? 0.3 : 0.1), 1));
+    for (let c = 0; c < CURVES; c++) out[c] = Math.min(Math.max(out[c], 0), 1.5);
+    out[gap] = Math.min(out[gap], out.reduce((sum, x, c) => sum + x * reach[c], 0));
+    return out;
+  }
+
+  /** The next frame: coefficients of the mouth, laughter and the like added where they are heard, and the prosody. */
+  say({ curves, classes, input }: Spoken): Said {
+    const most = classes.reduce((a, b) => Math.max(a, b), -Infinity), odds = Array.from(classes, (c) => Math.exp(c - most));
+    const total = odds.reduce((a, b) => a + b, 0), face = new Float32Array(52), shaped = this.shape(curves);
+    for (let c = 0; c < CURVES; c++) for (let k = 0; k < 52; k++) face[k] += shaped[c] * this.map[52 * c + k];
+    for (let k = 0; k < 52; k++) face[k] = Math.min(Math.max(face[k], 0), 1);
     for (let c = 0; c < CLASSES; c++) {
       const goal = Math.min(Math.max(2.5 * (odds[c] / total - 0.5), 0), 1);
       this.certainty[c] += ((goal - this.certainty[c]) * 0.02) / (goal > this.certainty[c] ? 0.12 : 0.25);
-      for (let k = 0; k < 52; k++) out[k] += this.certainty[c] * this.faces[52 * c + k];
+      for (let k = 0; k < 52; k++) face[k] += this.certainty[c] * this.faces[52 * c + k];
     }
-    return out.map((x) => Math.min(Math.max(x, 0), 1));
+    const heard = { ...this.prosody.tick(input, 1 - odds[QUIET] / total), laugh: this.certainty[LAUGH], sing: this.certainty[SING] };
+    const parted = shaped[this.style.gap], opening = face.reduce((sum, x, k) => sum + x * this.lips[k], 0);
+    const held = heard.speaking * Math.max(1 - parted / GUARDED, 0);
+    face[this.close] += held * 0.6 * Math.max(Math.min(Math.max(opening, 0), 1.5) - parted, 0);
+    return { face, heard };
   }
 }
