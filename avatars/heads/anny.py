@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..errors import FileFormatError
 from ..files import user_cache
@@ -20,7 +21,7 @@ from .population import sample_population
 from .surface import neighbour_mean
 from .unwrap import charts
 
-VERSION = 6
+VERSION = 7
 """Raise it whenever the head that comes out changes."""
 AXES = 60
 POPULATION = 600
@@ -69,6 +70,11 @@ def cache_path() -> Path:
 
 def build_head(progress: Progress | None = None) -> Head:
     """Build the default head from the package's files; the same bytes every time on one machine."""
+    with threadpool_limits(1):  # sums must not depend on how many cores share them
+        return _build(progress)
+
+
+def _build(progress: Progress | None) -> Head:
     from .landmarks import embed_landmarks
     from .layout import lay_out
     from .lids import close_lids
@@ -89,7 +95,7 @@ def build_head(progress: Progress | None = None) -> Head:
     say("laying out the uv map", 0.9)
     head = replace(head, uv=lay_out(head, crop.chart, _upright(head, crop)))
     say("done", 1.0)
-    return replace(head, sha256=_digest(head)).validate()
+    return replace(head, sha256=_digest()).validate()
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,10 @@ def _identity_axes(crop: Crop, targets: Targets, jaw_open: np.ndarray) -> _Ident
     weighted = residual * np.repeat(np.where(skull, 1.0, _TORSO_WEIGHT), 3)
     _, vectors = np.linalg.eigh(weighted @ weighted.T)
     codes = vectors[:, ::-1][:, :AXES] * np.sqrt(len(bodies))
-    # The sign of an eigenvector is arbitrary: fix it so that builds agree.
-    codes = codes * np.sign(codes[np.abs(codes).argmax(0), np.arange(AXES)])
+    # The sign of an eigenvector is arbitrary: fix it so that builds agree. Mirror images have the same code or its
+    # negative, to the last bits, so only the people that were drawn may decide.
+    drawn = codes[: len(codes) // 2]
+    codes = codes * np.sign(drawn[np.abs(drawn).argmax(0), np.arange(AXES)])
     fit = codes.T / len(bodies)  # codes are orthogonal with variance 1
     basis = (fit @ residual).reshape(AXES, -1, 3)
     joint_basis = (fit @ (pivots - joints).reshape(len(bodies), -1)).reshape(AXES, -1, 3)
@@ -217,8 +225,6 @@ def _assemble(crop: Crop, identity: _Identity, actions: np.ndarray, ears: np.nda
     )
 
 
-def _digest(head: Head) -> str:
-    digest = hashlib.sha256()
-    for array in (head.template, head.identity_basis, head.expression_basis, head.faces, head.skinning, head.uv):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+def _digest() -> str:
+    """Of what the head is made from, as a FLAME head has its file's: other machines' last bits make no other head."""
+    return hashlib.sha256(f"avatars' default head {VERSION} of anny {anny_version()}".encode()).hexdigest()
