@@ -191,7 +191,9 @@ def test_useless_parameters_are_pruned_as_on_the_cpu(device: Emulator):
     ours = draw_free(device, tensors)
     assert int(ours.pruned[0]) == theirs.pruned > 5
     for name in PICTURES:
-        assert np.abs(getattr(ours, name) - getattr(theirs, name).detach().numpy()).max() < 1e-5, name
+        # An alpha of 1/255, as 1 minus what is let through, has a rounding of 1e-5 in both, and depth is divided by it.
+        limit = 3e-5 if name == "depth" else 1e-5
+        assert np.abs(getattr(ours, name) - getattr(theirs, name).detach().numpy()).max() < limit, name
     given = probes(7, theirs)
     expected = dict(zip(FREE + CAMERA, gradients(theirs, x, given), strict=True))
     grads = device.backward(ours, *given, shapes(FREE + CAMERA, tensors))
