@@ -41,18 +41,19 @@ PAGE = (
  #bar { height: 100%; width: 0; background: #4dabf7; } #say { color: #909296; min-height: 1.4em; overflow-wrap: anywhere; }
  .on { background: #1864ab !important; border-color: #1864ab; color: #fff; } #say.bad { color: #ff8787; }
 </style>
-<div class="row"><button id="mic" class="grow">Microphone</button><button id="pick" class="grow">Sound file…</button>
+<div class="row"><button id="mic" class="grow" disabled>Microphone</button><button id="pick" class="grow" disabled>Sound file…</button>
 <button id="stop" disabled>Stop</button><input id="file" type="file" accept="audio/*,video/*" hidden></div>
-<div class="row" id="shelf" hidden><select id="sounds" class="grow"></select><button id="play">Play</button></div>
+<div class="row" id="shelf" hidden><select id="sounds" class="grow"></select><button id="play" disabled>Play</button></div>
 <div class="row" id="voice" hidden><input id="text" type="text" class="grow" maxlength="2000"
- placeholder="Type something to say"><button id="speak">Say</button></div>
+ placeholder="Type something to say"><button id="speak" disabled>Say</button></div>
 <div id="level"><div id="bar"></div></div><div id="say" role="status"></div>
 <script>
 const $ = id => document.getElementById(id);
-let context, tap, source, stream, socket, ready = null, timer = 0, began = 0, job = 0;
+let context, tap, source, stream, socket, ready = null, timer = 0, began = 0, job = 0, tapped = false;
 function say(text, bad) { $('say').textContent = text; $('say').className = bad ? 'bad' : ''; }
 function busy(what) { $('stop').disabled = !what; $('mic').classList.toggle('on', what === 'mic'); }
 function tell(note) { if (socket.readyState === 1) socket.send(JSON.stringify(note)); }
+function offer(yes) { for (const id of ['mic', 'pick', 'play', 'speak']) $(id).disabled = !yes; }
 function connect() {
   socket = new WebSocket((location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + 'SOCKET');
   socket.binaryType = 'arraybuffer';
@@ -63,12 +64,12 @@ function connect() {
       $('voice').hidden = !m.voice; $('shelf').hidden = !m.sounds.length;
       $('sounds').replaceChildren(...m.sounds.map((name, i) => new Option(name, i)));
       if (window.frameElement) frameElement.style.height = document.body.offsetHeight + 14 + 'px';
+      say(''); offer(true);
     } else if (m.is === 'ready' && ready) ready(m);
     else if (m.is === 'problem') { halt(false); say(m.text, true); }
     else if (m.is === 'stop') halt(false);
   };
-  socket.onclose = () => { halt(false); say('The viewer is gone.', true); setTimeout(connect, 2000); };
-  socket.onopen = () => say('');
+  socket.onclose = () => { halt(false); offer(false); say('The viewer is gone.', true); setTimeout(connect, 2000); };
 }
 async function audio() {
   if (!context) context = new AudioContext();
@@ -90,9 +91,11 @@ async function microphone() {
   if (!navigator.mediaDevices) { say('The browser gives a microphone to pages of this machine or over https only.', true); return; }
   try {
     const c = await audio();
-    stream = await navigator.mediaDevices.getUserMedia({audio: {echoCancellation: true, noiseSuppression: true}});
-    await c.audioWorklet.addModule(URL.createObjectURL(new Blob([`WORKLET`], {type: 'text/javascript'})));
-    if (mine !== job) return;
+    const open = await navigator.mediaDevices.getUserMedia({audio: {echoCancellation: true, noiseSuppression: true}});
+    if (!tapped) await c.audioWorklet.addModule(URL.createObjectURL(new Blob([`WORKLET`], {type: 'text/javascript'})));
+    tapped = true;
+    if (mine !== job) { open.getTracks().forEach(t => t.stop()); return; }   // something else was begun meanwhile
+    stream = open;
     tell({do: 'microphone', rate: c.sampleRate});
     tap = new AudioWorkletNode(c, 'tap', {numberOfOutputs: 0});
     tap.port.onmessage = e => {
@@ -156,7 +159,7 @@ $('play').onclick = async () => {
   begin(await answer.arrayBuffer(), $('sounds').selectedOptions[0].text);
 };
 const speak = async () => { await audio(); const text = $('text').value.trim(); if (text) { say('…'); tell({do: 'say', text}); } };
-$('speak').onclick = speak; $('text').onkeydown = e => { if (e.key === 'Enter') speak(); };
+$('speak').onclick = speak; $('text').onkeydown = e => { if (e.key === 'Enter' && !$('speak').disabled) speak(); };
 connect();
 </script></html>
 """.replace("WORKLET", WORKLET)

@@ -55,12 +55,18 @@ class Visitor:
         self._blank: tuple[object, ...] = ()
         self.viewpoint: Viewpoint | None = None
         self.rows = 0
+        """Of the latest picture; 0 where the page draws the splats itself."""
         self.fov: viser.GuiInputHandle[float] | None = None
         """The visitor's own slider for the field of view, degrees."""
         self.line: viser.GuiHtmlHandle | None = None
         """Where the visitor's figures are shown."""
         self.share: float | None = None
         """Of the picture that shows the captured film; None where that is not asked for."""
+
+    @property
+    def still(self) -> bool:
+        """Whether the sharp picture of what is on show was sent."""
+        return self._is_sharp
 
     def camera_came(self) -> None:
         """The page's camera moved; from any thread."""
@@ -141,7 +147,7 @@ class Visitor:
             cause = min(causes, default=now)
             rows = self.sharpness.moving(view.height)
             self._send(figure, view, look, rows, _QUALITY, beside)
-            self._is_sharp = rows == self.sharpness.still(view.height)
+            self._is_sharp = False  # even a whole one: it was packed for speed
             took = time.monotonic()
             self.sharpness.took(rows, took - now, visitors)
             self._shown, self._changed = key, took
@@ -169,7 +175,7 @@ class Visitor:
             depth = np.full((2, 2), FAR, np.float32) if look.layers else None
         else:
             image, depth = figure.picture(camera, background, look.show, depth=look.layers)
-        self._handed_over, self.rows = True, rows
+        self._handed_over, self.rows, self._blank = True, rows, ()
         self._later(self._push, image, quality, depth)
 
     def _push(self, image: np.ndarray, quality: int, depth: np.ndarray | None) -> None:
@@ -185,7 +191,8 @@ class Visitor:
         if self._blank != (look.background,):
             color = np.full((2, 2, 3), look.background, np.uint8)
             self._later(lambda: self.client.scene.set_background_image(color, format="png"))
-            self._blank, self._shown = (look.background,), ()
+            self._blank, self._shown, self._is_sharp = (look.background,), (), True
+            self.rows = 0
 
     def frame_rate(self, now: float) -> float:
         """Pictures per second over the last two seconds."""

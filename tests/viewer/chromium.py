@@ -18,6 +18,8 @@ from avatars.viewer.app import Viewer
 from avatars.viewer.visitor import Visitor
 
 from .conftest import difference
+from .patience import PATIENCE as WAIT
+from .patience import until
 
 _FLAGS = (
     "--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run",
@@ -26,8 +28,9 @@ _FLAGS = (
     "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required", "--disable-renderer-backgrounding",
     "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows",
 )  # fmt: skip
-WAIT = float(os.environ.get("AVATARS_TEST_PATIENCE", "40"))
-"""s that a page may take for anything."""
+_CLOSE = "document.querySelectorAll('.mantine-Notification-closeButton').forEach(b => b.click())"
+RIGHT, HOME = "\ue014", "\ue011"
+"""Keys."""
 
 
 def start(profile: Path) -> Any:
@@ -46,9 +49,9 @@ def start(profile: Path) -> Any:
     return browser
 
 
-def wait(ready: Callable[[], Any], what: str) -> Any:
+def wait(ready: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
     """Until something holds."""
-    deadline = time.monotonic() + WAIT
+    deadline = time.monotonic() + seconds
     while not (found := ready()):
         assert time.monotonic() < deadline, f"never saw {what}"
         time.sleep(0.05)
@@ -57,10 +60,10 @@ def wait(ready: Callable[[], Any], what: str) -> Any:
 
 def visit(browser: Any, viewer: Viewer) -> Any:
     """The browser on a viewer's page, with the avatar drawn."""
+    visitors = viewer.stage.renderer.visitors
+    before = set(visitors)
     browser.get(viewer.url)
-    wait(lambda: any(v.sent for v in viewer.stage.renderer.visitors.values()), "the first picture")
-    for note in browser.find_elements("css selector", ".mantine-Notification-closeButton"):
-        note.click()  # that WebGL is drawn in software, which is meant here
+    until(lambda: any(who.sent for number, who in list(visitors.items()) if number not in before))
     return browser
 
 
@@ -91,19 +94,26 @@ def _screenshot(browser: Any) -> bytes:
                 raise
 
 
-def canvas(browser: Any, viewer: Viewer) -> np.ndarray:
-    """What the browser shows of the scene [H, W, 3], once nothing changes any more."""
+def canvas(
+    browser: Any, viewer: Viewer, ready: Callable[[np.ndarray], object] = lambda image: True, what: str = "stillness"
+) -> np.ndarray:
+    """What the browser shows of the scene [H, W, 3], once it is sharp and as wanted, and changes no more.
+
+    Args:
+        ready: whether a picture is the one that is waited for: what was asked for a moment ago may be on its way.
+        what: that is, in words.
+    """
     who = visitor(viewer)
-    wait(lambda: who.viewpoint is not None and who.rows >= min(who.viewpoint.height, 1080), "a sharp picture")
     last: np.ndarray | None = None
     deadline = time.monotonic() + WAIT
-    while time.monotonic() < deadline:
-        time.sleep(0.7)
-        image = seen(browser, who)
-        if last is not None and difference(image, last) < 0.05:
+    while True:
+        browser.execute_script(_CLOSE)  # such as the one that WebGL is drawn in software, which is meant here
+        image = seen(browser, who) if who.viewpoint is not None and who.still else None
+        if image is not None and last is not None and difference(image, last) < 0.05 and ready(image):
             return image
+        assert time.monotonic() < deadline, f"never saw {what}"
         last = image
-    raise AssertionError("the page never stood still")
+        time.sleep(0.4)
 
 
 def middle(image: np.ndarray) -> np.ndarray:
@@ -112,11 +122,37 @@ def middle(image: np.ndarray) -> np.ndarray:
     return image[:, width // 5 : -width // 5]
 
 
+def touch(browser: Any, place: str, what: str) -> None:
+    """Click on the first visible element of an XPath, again if the page was just being rearranged."""
+    from selenium.common.exceptions import (
+        ElementClickInterceptedException,
+        ElementNotInteractableException,
+        StaleElementReferenceException,
+    )
+
+    def clicked() -> bool:
+        try:
+            for element in browser.find_elements("xpath", place):
+                if element.is_displayed():
+                    element.click()
+                    return True
+        except ElementClickInterceptedException:
+            browser.execute_script(_CLOSE)
+        except (ElementNotInteractableException, StaleElementReferenceException):
+            pass
+        return False
+
+    wait(clicked, what)
+
+
 def press(browser: Any, text: str) -> None:
     """A button or a tab by its text."""
-    button = f"//button[normalize-space(.)='{text}'] | //*[normalize-space(text())='{text}']"
-    found = wait(lambda: [e for e in browser.find_elements("xpath", button) if e.is_displayed()], f"the button {text}")
-    found[0].click()
+    touch(browser, f"//button[normalize-space(.)='{text}'] | //*[normalize-space(text())='{text}']", f"a button {text}")
+
+
+def check(browser: Any, label: str) -> None:
+    """Tick or untick a box."""
+    touch(browser, f"//label[normalize-space(.)='{label}']/following::input[@type='checkbox'][1]", f"a box {label}")
 
 
 def slider(browser: Any, label: str) -> Any:
@@ -125,10 +161,24 @@ def slider(browser: Any, label: str) -> Any:
     return wait(lambda: browser.find_elements("xpath", place), f"the slider {label}")[0]
 
 
-def check(browser: Any, label: str) -> None:
-    """Tick or untick a box."""
-    place = f"//label[normalize-space(.)='{label}']/following::input[@type='checkbox'][1]"
-    wait(lambda: browser.find_elements("xpath", place), f"the box {label}")[0].click()
+def shown(browser: Any, label: str) -> float:
+    """Where a slider stands on the page."""
+    script = "return arguments[0].getAttribute('aria-valuenow')"
+    return float(browser.execute_script(script, slider(browser, label)))
+
+
+def slide(browser: Any, label: str, key: str, there: Callable[[float], bool]) -> None:
+    """Press a key on a slider until it is where it should be.
+
+    One press at a time: a page that is slow to draw takes two at once for one.
+    """
+    deadline = time.monotonic() + WAIT
+    while not there(before := shown(browser, label)):
+        assert time.monotonic() < deadline, f"the slider {label} stays at {before}"
+        slider(browser, label).send_keys(key)
+        patience = time.monotonic() + 1.0
+        while shown(browser, label) == before and time.monotonic() < patience:
+            time.sleep(0.01)
 
 
 def notices(browser: Any) -> str:

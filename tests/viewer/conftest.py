@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from avatars.viewer.app import Options, Viewer
 
 from .making import make_avatar
 from .page import Page
+from .patience import PATIENCE, until
 
 os.environ["SE_OFFLINE"] = "true"
 NAME = "<img src=x onerror=window.broken=1> & Co"
@@ -36,7 +36,8 @@ def running(avatar: Avatar) -> Iterator[Viewer]:
 
 @pytest.fixture
 def viewer(running: Viewer) -> Viewer:
-    """The viewer, still and with nothing added."""
+    """The viewer, still, with nothing added and nobody looking."""
+    until(lambda: not running.stage.renderer.visitors)  # those of the test before are on their way out
     running.stage.choose("Sliders only")
 
     def rest() -> None:
@@ -66,6 +67,7 @@ def opened(browser: Any, viewer: Viewer) -> Iterator[Any]:
 
     yield visit(browser, viewer)
     browser.get("about:blank")
+    until(lambda: not viewer.stage.renderer.visitors)
 
 
 @pytest.fixture
@@ -82,15 +84,7 @@ def on_loop(viewer: Viewer, call: Callable[[], object]) -> None:
     async def run() -> None:
         call()
 
-    asyncio.run_coroutine_threadsafe(run(), viewer.server.viser.get_event_loop()).result(20)
-
-
-def until(ready: Callable[[], object], seconds: float = 40.0) -> None:
-    """Wait for something."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
+    asyncio.run_coroutine_threadsafe(run(), viewer.server.viser.get_event_loop()).result(PATIENCE)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:

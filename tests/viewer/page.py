@@ -6,6 +6,7 @@ import io
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import imageio.v3 as iio
@@ -19,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from avatars.viewer.framing import Place
 
-_WAIT = 20.0
+from .patience import PATIENCE
 
 
 def open_socket(port: int, origin: str | None, **options: Any) -> ClientConnection:
@@ -94,25 +95,37 @@ class Page:
         self.wait(lambda: label in self._uuid, f"a control '{label}'")
         self.send({"type": "GuiUpdateMessage", "uuid": self._uuid[label], "updates": {"value": value}})
 
-    def wait(self, ready: Any, what: str, seconds: float = _WAIT) -> None:
-        """Until something holds."""
+    def wait(self, ready: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+        """Until something holds, here or in the viewer."""
+        deadline = time.monotonic() + seconds
         with self._news:
-            assert self._news.wait_for(ready, seconds), f"never saw {what}"
+            while not ready():
+                assert time.monotonic() < deadline, f"never saw {what}"
+                self._news.wait(0.05)
 
     def picture(self) -> np.ndarray:
         """The newest picture [H, W, 3] uint8."""
         self.wait(lambda: self.jpeg, "a picture")
         return iio.imread(io.BytesIO(self.jpeg))
 
-    def sharp(self, rows: int, quiet: float = 1.2) -> np.ndarray:
-        """The picture once none has come for a while."""
-        deadline = time.monotonic() + _WAIT
-        while time.monotonic() < deadline:
-            count = self.pictures
-            time.sleep(quiet)
-            if count and count == self.pictures and len(self.picture()) == rows:
-                return self.picture()
-        raise AssertionError(f"never stood still with {rows} rows, but {self.picture().shape}")
+    def sharp(
+        self, rows: int, ready: Callable[[np.ndarray], object] = lambda image: True, what: str = "stillness"
+    ) -> np.ndarray:
+        """The picture once it has so many rows, is as wanted, and no other has come for a while.
+
+        Args:
+            ready: whether a picture is the one that is waited for: one from before may still be on its way.
+            what: that is, in words.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            count, image = self.pictures, self.picture()
+            if len(image) == rows and ready(image):
+                time.sleep(0.5)
+                if count == self.pictures:
+                    return image
+            assert time.monotonic() < deadline, f"never saw {what} with {rows} rows, but {image.shape}"
+            time.sleep(0.05)
 
     def _receive(self) -> None:
         try:

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from avatars.heads.arkit import INDEX
+from avatars.splats.avatar import Avatar
 from avatars.viewer import renderer
-from avatars.viewer.app import Viewer
+from avatars.viewer.app import Options, Viewer
 from avatars.viewer.figure import Figure
 from avatars.viewer.sources import speech as speech_source
 from avatars.viewer.sources.speech import Speech
 
-from .chromium import keep, seen, visitor, wait
+from .chromium import keep, seen, visit, visitor, wait
 from .conftest import on_loop
 from .test_sound import RATE, babble, pcm
 
@@ -35,12 +37,19 @@ def speaking(viewer: Viewer) -> Speech:
     return speech
 
 
+def write_wav(path: Path, seconds: float) -> None:
+    """So much babble."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(pcm(babble(seconds)))
+
+
 @contextmanager
 def sound_page(browser: Any) -> Iterator[Any]:
     """Inside the sound page."""
     browser.switch_to.frame(wait(lambda: browser.find_elements("tag name", "iframe"), "the sound page")[0])
     try:
-        wait(lambda: browser.find_elements("id", "mic"), "its button")
+        wait(lambda: browser.find_elements("css selector", "#mic:enabled"), "its button")
         yield browser
     finally:
         browser.switch_to.default_content()
@@ -57,9 +66,14 @@ def test_a_microphone_drives_the_lips(opened: Any, viewer: Viewer) -> None:
         wait(lambda: speech.live, "an open microphone")
         rest = viewer.stage.person.rest.expression
         assert wait(lambda: np.abs(speech.face(time.monotonic()).expression - rest).max() > 0.05, "a moving face")
-        assert said(page) == "Listening"
+        wait(lambda: said(page) == "Listening", "that it listens")
         page.find_element("id", "stop").click()
         wait(lambda: not speech.live, "a closed microphone")
+        page.find_element("id", "mic").click()
+        wait(lambda: speech.live, "a microphone that is opened again")
+        assert wait(lambda: np.abs(speech.face(time.monotonic()).expression - rest).max() > 0.05, "a moving face")
+        page.find_element("id", "mic").click()
+        wait(lambda: not speech.live, "a microphone that its own button closes")
 
 
 def test_a_refused_microphone_is_said(opened: Any, viewer: Viewer) -> None:
@@ -88,29 +102,61 @@ def test_a_file_that_is_no_sound_is_said(opened: Any, viewer: Viewer, tmp_path: 
     assert speech.position(time.monotonic()) is None
 
 
+def follow(speech: Speech, seconds: float) -> Any:
+    """The motion of a sound that plays, once so much of it has played."""
+    first: list[float] = []
+    motion = None
+
+    def far() -> bool:
+        nonlocal motion
+        motion, at = speech.heard() or motion, speech.position(time.monotonic())
+        if at is not None:
+            first.append(at)
+        return bool(first) and first[-1] > first[0] + seconds
+
+    wait(far, "a sound that plays on")
+    assert motion is not None
+    return motion
+
+
 def test_typed_text_is_heard_and_seen(opened: Any, viewer: Viewer) -> None:
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     speech = speaking(viewer)
     with sound_page(opened) as page:
         text = wait(lambda: [e for e in page.find_elements("id", "text") if e.is_displayed()], "the text field")[0]
-        text.send_keys("My name is nobody, and nobody minds at all.")
+        # Long enough that a slow machine looks while it is still spoken.
+        text.send_keys("My name is nobody, and nobody minds at all, " * 6)
         page.find_element("id", "speak").click()
-        wait(lambda: speech.position(time.monotonic()) is not None, "a playing sound")
-        first = speech.position(time.monotonic())
-        wait(lambda: (speech.position(time.monotonic()) or 0) > (first or 0) + 0.5, "the sound going on")
-        motion = speech.heard()
-        assert motion is not None
-        assert 1.5 < motion.times[-1] < 10
-        assert motion.arkit.max() > 0.2
+        motion = follow(speech, 0.5)
+    assert 1.5 < motion.times[-1] < 40
+    assert motion.arkit.max() > 0.2
     keep(opened, "speech")
+
+
+def test_a_sound_on_the_server_is_played_and_followed(browser: Any, avatar: Avatar, tmp_path: Path) -> None:
+    path = tmp_path / "babble & co.wav"
+    write_wav(path, 20.0)
+    with Viewer(avatar, Options(port=0, livelink_port=0, sounds=(path,))) as viewer:
+        visit(browser, viewer)
+        speech = speaking(viewer)
+        with sound_page(browser) as page:
+            (name,) = [e.text for e in page.find_elements("css selector", "#sounds option")]
+            assert name == path.name
+            page.find_element("id", "play").click()
+            motion = follow(speech, 1.0)
+            assert motion.arkit[:, INDEX["jawOpen"]].max() > 0.1
+            page.find_element("id", "stop").click()
+            wait(lambda: speech.position(time.monotonic()) is None, "silence")
+        browser.get("about:blank")
 
 
 # -- lips and sound -----------------------------------------------------------------------------------------------
 
 _BITS = 14
-_LEAST_RATE = 15.0
-"""Frames per second that a page must draw for its delay to be the viewer's."""
+_LEAST_RATE, _ROUNDS, _MOST = 15.0, 3, 80.0
+"""Frames per second that a page must draw for its delay to be the viewer's; tries, for something else may take the
+machine for a while; and ms that lips and sound may be apart."""
 _OVERLAY = """
 const frame = document.querySelector('iframe'), bar = document.createElement('canvas');
 bar.width = 14; bar.height = 1;
@@ -162,27 +208,39 @@ def test_lips_are_in_time_with_the_sound(
     monkeypatch.setattr(speech_source, "_at", noted)
     monkeypatch.setattr(renderer, "Figure", Marked)
     path = tmp_path / "babble.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes(pcm(babble(12.0)))
+    write_wav(path, 12.0)
     speech = speaking(viewer)
     view = visitor(viewer).viewpoint
     assert view is not None
     strip = view.height // 8
     opened.execute_script(_OVERLAY, view.width, strip)
-    with sound_page(opened) as page:
+    rounds = []
+    for _ in range(_ROUNDS):
+        offsets, rate = play_and_compare(opened, viewer, speech, path, strip)
+        print(f"lips ahead of the sound by {np.median(offsets or [0]):.0f} ms (median of {len(offsets)},"
+              f" {rate:.0f} frames/s): {sorted(offsets)}")  # fmt: skip
+        if len(offsets) >= 5 and rate >= _LEAST_RATE:
+            rounds.append(abs(float(np.median(offsets))))
+            if rounds[-1] <= _MOST:
+                break
+    keep(opened, "lips-and-sound")
+    if not rounds:
+        pytest.skip("this machine is too busy to draw a page in time")
+    assert min(rounds) <= _MOST
+
+
+def play_and_compare(browser: Any, viewer: Viewer, speech: Speech, path: Path, strip: int) -> tuple[list[int], float]:
+    """By how many ms the lips are ahead in each of some screenshots, and how many frames/s the page draws."""
+    wait(lambda: speech.position(time.monotonic()) is None, "silence")
+    with sound_page(browser) as page:
         page.find_element("id", "file").send_keys(str(path))
     wait(lambda: (speech.position(time.monotonic()) or 0) > 1.0, "a playing sound")
-    offsets, began, drawn = [], time.monotonic(), opened.execute_script("return window.drawn")
+    offsets: list[int] = []
+    began, drawn = time.monotonic(), browser.execute_script("return window.drawn")
     while (speech.position(time.monotonic()) or 99) < 11.0:
-        image = seen(opened, visitor(viewer)).mean(2)
+        image = seen(browser, visitor(viewer)).mean(2)
         lips, sound = bits(image[:strip]), bits(image[strip : 2 * strip])
         if 500 < sound < 11500:
             offsets.append(lips - sound)
-    rate = (opened.execute_script("return window.drawn") - drawn) / (time.monotonic() - began)
-    keep(opened, "lips-and-sound")
-    found = f"lips ahead of the sound by {np.median(offsets or [0]):.0f} ms (median of {len(offsets)})"
-    print(found, sorted(offsets))
-    if len(offsets) < 5 or rate < _LEAST_RATE:
-        pytest.skip(f"this machine is too busy to draw a page in time ({rate:.0f} frames/s; {found})")
-    assert abs(float(np.median(offsets))) <= 80
+    rate = (browser.execute_script("return window.drawn") - drawn) / (time.monotonic() - began)
+    return offsets, rate

@@ -21,7 +21,7 @@ from avatars.errors import InputError
 from avatars.splats.avatar import FORMAT, MANIFEST, Avatar
 from avatars.training import checkpoint
 
-from .conftest import until
+from .patience import until
 
 
 @pytest.fixture(scope="module")

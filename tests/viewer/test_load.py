@@ -10,12 +10,14 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from avatars.viewer.app import Viewer
 from avatars.viewer.sharpness import MAX_ROWS, MIN_ROWS, Sharpness
 from avatars.viewer.sources.livelink import LiveLink
 
-from .conftest import until
 from .page import Page
+from .patience import PATIENCE, until
 from .test_sources import packet, values
 
 _CYCLES, _WARM_UP = 100, 30
@@ -28,10 +30,8 @@ def resident() -> int:
 
 def settle(running: Viewer) -> None:
     """Wait until all pages are gone."""
-    deadline = time.monotonic() + 10
-    while running.stage.renderer.visitors or running.server.viser._websock_server._client_state_from_id:
-        assert time.monotonic() < deadline, "pages linger"
-        time.sleep(0.02)
+    server = running.server.viser._websock_server
+    until(lambda: not running.stage.renderer.visitors and not server._client_state_from_id)
 
 
 def test_pages_that_come_and_go_leave_nothing(viewer: Viewer) -> None:
@@ -49,9 +49,11 @@ def test_pages_that_come_and_go_leave_nothing(viewer: Viewer) -> None:
             page.socket.socket.shutdown(socket.SHUT_RDWR)
         page.close()
     settle(viewer)
+    until(lambda: threading.active_count() <= threads + 1)
     gc.collect()
-    assert threading.active_count() <= threads + 1
-    assert resident() - before < 20 << 20
+    growth = (resident() - before) / (1 << 20)
+    print(f"{_CYCLES - _WARM_UP} pages that came and went: {growth:.1f} MB, {threading.active_count()} threads")
+    assert growth < 20
 
 
 def test_a_page_that_does_not_read_gets_less_and_slows_nobody(viewer: Viewer, page: Page) -> None:
@@ -60,7 +62,7 @@ def test_a_page_that_does_not_read_gets_less_and_slows_nobody(viewer: Viewer, pa
     try:
         page.wait(lambda: len(viewer.stage.renderer.visitors) == 2, "the other page")
         visitor = viewer.stage.renderer.visitors[max(viewer.stage.renderer.visitors)]
-        deadline, last, count = time.monotonic() + 60, -1.0, 0
+        deadline, last, count = time.monotonic() + 2 * PATIENCE, -1.0, 0
         # Buffers on the way fill up; from then on none is drawn for it, while the other page gets one after another.
         while not visitor.sent or last != visitor.sent[-1] or page.pictures < count + 15:
             assert time.monotonic() < deadline, "pictures are drawn for nobody"
@@ -85,6 +87,8 @@ def test_three_pages_and_a_slow_one_do_not_slow_the_phone(viewer: Viewer) -> Non
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
             counts = [page.pictures for page in pages]
             for i in range(120):
+                # The system drops packets that nobody fetches: no more are sent than it surely keeps.
+                until(lambda i=i: i - link.count < 30)
                 phone.sendto(packet(values(jawOpen=0.5 + 0.4 * math.sin(i / 5))), ("127.0.0.1", link.port))
                 time.sleep(1 / 60)
         until(lambda: link.count == 120)
@@ -104,14 +108,15 @@ def test_the_clock_does_not_wait_for_drawing(viewer: Viewer) -> None:
             page.picture()
         recording = viewer.stage.recording
         assert recording is not None
-        recording.clock.set_loop(False, time.monotonic())
-        recording.clock.seek(0.0, time.monotonic())
         start = time.monotonic()
-        recording.clock.play(start)
-        while recording.clock.playing:
-            recording.clock.time(time.monotonic())
+        recording.clock.set_loop(False, start)
+        recording.clock.seek(0.0, start)
+        end = start + recording.clock.duration
+        while (now := time.monotonic()) < end:
+            assert recording.clock.time(now) == pytest.approx(now - start, abs=1e-6)
             time.sleep(0.01)
-        assert abs(time.monotonic() - start - recording.clock.duration) < 0.5
+        assert recording.clock.time(time.monotonic()) == recording.clock.duration
+        assert not recording.clock.playing
     finally:
         for page in pages:
             page.close()

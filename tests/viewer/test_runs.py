@@ -26,8 +26,9 @@ from avatars.viewer.runs import Watched
 from avatars.viewer.wipe import compose, place
 from tests.training.scene import make_scene
 
-from .conftest import difference, until
+from .conftest import difference
 from .page import Page
+from .patience import until
 
 
 @pytest.fixture(scope="module")
@@ -176,14 +177,13 @@ def test_a_page_compares_with_the_film(run: tuple[Path, Trainer, Path]) -> None:
             recording.clock.pause(time.monotonic())
             page.set("Wipe", 1.0)
             until(lambda: visitor.share == 1.0)
-            got = page.sharp(256)
             assert viewer.stage.film is not None
             want = viewer.stage.film.picture(recording.row(time.monotonic()), 256, 256)
             # JPEG: 1 level measured; another frame or the avatar differs by far more.
-            assert difference(got, want) < 3
+            page.sharp(256, lambda image: difference(image, want) < 3, "the film")
             page.set("Wipe", 0.0)
-            until(lambda: visitor.share == 0.0)
-            assert difference(page.sharp(256), want) > 3
+            page.sharp(256, lambda image: difference(image, want) > 3, "the avatar")
+            assert visitor.share == 0.0
             page.set("Side by side", False)
             until(lambda: visitor.share is None)
             until(lambda: not recording.stepping)

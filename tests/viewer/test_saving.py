@@ -23,8 +23,9 @@ from avatars.viewer.panel.save import file_name
 from avatars.viewer.recorder import RATE, SOUND_RATE, Take, mp4, png
 from avatars.viewer.sources.recording import Recording
 
-from .conftest import difference, on_loop, until
+from .conftest import difference, on_loop
 from .page import Page
+from .patience import until
 from .test_sound import RATE as SPEECH_RATE
 from .test_sound import babble, hear, join, pcm, tell
 
@@ -122,10 +123,11 @@ def test_a_film_has_the_sound_that_the_lips_followed(viewer: Viewer, page: Page)
         page.set("Record a film", True)
         page.wait(lambda: page.values.get("Record a film.label") == "Stop recording", "a running recording")
         began = time.monotonic()
-        while (at := time.monotonic() - began) < 1.5:
+        shown: list = []
+        while (at := time.monotonic() - began) < 1.5 or (at < 2.7 and len(shown) < 8):
             tell(talk, do="clock", time=at, playing=True)
             time.sleep(0.08)
-        shown = list(viewer.stage.history.since(began + 0.5))
+            shown = viewer.stage.history.since(began + 0.5)
         tell(talk, do="stop")
         until(lambda: speech.position(time.monotonic()) is None)
     page.set("Record a film", True)
@@ -134,8 +136,8 @@ def test_a_film_has_the_sound_that_the_lips_followed(viewer: Viewer, page: Page)
     with av.open(io.BytesIO(downloads(page)[f"{stem}.mp4"])) as film:
         assert [s.type for s in film.streams] == ["video", "audio"]
         heard = np.concatenate([f.to_ndarray()[0] for f in film.decode(audio=0)])
-    at = int(0.8 * SPEECH_RATE)
-    part = heard[at : at + 4000]
+    loud = np.convolve(heard**2, np.ones(4000), "valid")  # a slow machine may begin to play late
+    part = heard[np.argmax(loud) :][:4000]
     match = np.correlate(sound, part, "valid") / np.sqrt(np.convolve(sound**2, np.ones(len(part)), "valid") + 1e-6)
     assert match.max() / np.linalg.norm(part) > 0.8, "the sound that was played, through AAC"
     assert len(shown) > 3
@@ -148,12 +150,12 @@ def test_a_film_of_what_was_seen(viewer: Viewer, page: Page) -> None:
     page.set("Record a film", True)
     page.wait(lambda: page.values.get("Record a film.label") == "Stop recording", "a running recording")
     count = page.pictures
-    page.wait(lambda: page.pictures >= count + 10, "something to record")
-    time.sleep(0.3)
+    began = time.monotonic()
+    page.wait(lambda: page.pictures >= count + 10 and time.monotonic() > began + 0.6, "something to record")
     page.set("Record a film", True)
     stem = file_name(viewer.name)
     page.wait(lambda: f"{stem}.mp4" in downloads(page), "the film")
     with av.open(io.BytesIO(downloads(page)[f"{stem}.mp4"])) as film:
         frames = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
     assert len(frames) >= 5
-    assert difference(frames[0], frames[-1]) > 0.05 or difference(frames[0], frames[len(frames) // 2]) > 0.05
+    assert max(difference(frames[0], frame) for frame in frames) > 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import shutil
 import time
@@ -27,6 +28,7 @@ from avatars.viewer.sources.heard import Heard, Utterance
 from avatars.viewer.sources.speech import Delivery, Speech, Voice
 
 from .conftest import on_loop
+from .patience import PATIENCE, until
 
 RATE = 16000
 JAW = INDEX["jawOpen"]
@@ -69,20 +71,13 @@ def talk(speaking: Viewer) -> Iterator[ClientConnection]:
 
 
 def hear(connection: ClientConnection) -> dict[str, Any]:
-    message = connection.recv(timeout=20)
+    message = connection.recv(timeout=PATIENCE)
     assert isinstance(message, str)
     return json.loads(message)
 
 
 def tell(connection: ClientConnection, **note: Any) -> None:
     connection.send(json.dumps(note))
-
-
-def wait(ready: Any, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_sound_becomes_motion_and_follows_the_page_s_loudspeaker(speaking: Viewer, talk: ClientConnection) -> None:
@@ -101,16 +96,13 @@ def test_a_sound_becomes_motion_and_follows_the_page_s_loudspeaker(speaking: Vie
     assert motion is not None
     assert motion.arkit[:, JAW].max() > 0.1, "the mouth opens"
     tell(talk, do="clock", time=1.0, playing=True)
-    wait(lambda: speech.position(time.monotonic()) is not None)
-    now = time.monotonic()
-    position = speech.position(now)
-    assert position is not None
-    assert 1.0 <= position < 1.5
-    later = speech.position(now + 0.2)
-    assert later == pytest.approx(position + 0.2), "it goes on between two reports"
+    until(lambda: speech._playing)
+    now = speech._reported  # and not the time by which this thread comes to look
+    assert speech.position(now) == pytest.approx(1.0)
+    assert speech.position(now + 0.2) == pytest.approx(1.2), "it goes on between two reports"
     assert speech.position(now + 5) is None, "a page that reports no more has stopped"
     tell(talk, do="stop")
-    wait(lambda: speech.heard() is None)
+    until(lambda: speech.heard() is None)
 
 
 def test_the_face_is_that_of_the_sound_at_the_ear(avatar: Avatar) -> None:
@@ -145,7 +137,7 @@ def test_a_playing_sound_takes_on_another_delivery(avatar: Avatar) -> None:
         now = speech.heard()
         return now is not None and now.arkit[:, brow].mean() > before.arkit[:, brow].mean() + 0.1
 
-    wait(frowns)
+    until(frowns)
     after = speech.heard()
     assert after is not None
     assert after.times[-1] == pytest.approx(2.5, abs=0.021), "all of it, those parts that came later too"
@@ -187,29 +179,31 @@ def test_a_microphone_drives_at_once(speaking: Viewer, talk: ClientConnection) -
     speech = speaking.stage.speech
     assert speech is not None
     tell(talk, do="microphone", rate=48000)
-    wait(lambda: speech.live)
+    until(lambda: speech.live)
     sound = np.repeat(babble(1.2), 3)
     rest = speaking.stage.person.rest.expression[JAW]
-    opened = 0.0
-    for start in range(0, len(sound), 960):
-        talk.send(pcm(sound[start : start + 960]))
-        time.sleep(0.004)
-        opened = max(opened, float(speech.face(time.monotonic()).expression[JAW]) - rest)
-    assert opened > 0.1
+    pieces = itertools.cycle(sound[start : start + 960] for start in range(0, len(sound) - 959, 960))
+
+    def opens() -> bool:
+        talk.send(pcm(next(pieces)))
+        time.sleep(0.01)
+        return float(speech.face(time.monotonic()).expression[JAW]) - rest > 0.1
+
+    until(opens)
     talk.close()
-    wait(lambda: not speech.live)
+    until(lambda: not speech.live)
 
 
 def test_the_page_that_begins_last_has_the_voice(speaking: Viewer, talk: ClientConnection) -> None:
     speech = speaking.stage.speech
     assert speech is not None
     tell(talk, do="microphone", rate=RATE)
-    wait(lambda: speech.live)
+    until(lambda: speech.live)
     with join(speaking) as other:
         hear(other)
         tell(other, do="sound", rate=RATE)
         assert hear(talk) == {"is": "stop"}
-        wait(lambda: not speech.live)
+        until(lambda: not speech.live)
         talk.send(pcm(babble(0.5)))  # nobody listens to it any more
         other.send(pcm(babble(0.5)))
         assert hear(other)["is"] == "ready"
@@ -248,7 +242,7 @@ def test_typed_text_comes_back_as_sound(talk: ClientConnection) -> None:
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     tell(talk, do="say", text="Hello $(touch /nowhere/never) `world`; -h --help")
-    answer = talk.recv(timeout=20)
+    answer = talk.recv(timeout=PATIENCE)
     assert isinstance(answer, bytes)
     assert answer[:4] == b"RIFF"
     # espeak-ng writes to a pipe and leaves the header's length open; the samples are what counts.

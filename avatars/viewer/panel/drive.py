@@ -43,10 +43,10 @@ class Drive:
         self.source = gui.add_dropdown("Driven by", stage.names, initial_value=stage.name)
         self._news = gui.add_html("", visible=False)
         with gui.add_folder(None, visible=False) as self._camera:
-            self._seen = gui.add_image(np.zeros((2, 2, 3), np.uint8), jpeg_quality=80)
+            self._seen = gui.add_image(np.zeros((2, 2, 3), np.uint8), jpeg_quality=80, visible=False)
             self.learn = gui.add_button(
-                "This is my resting face", icon=viser.Icon.FOCUS_CENTERED, color="gray",
-                hint="Look into the camera, calm, lips closed: your face is measured against this one",
+                "Take this as the resting face", icon=viser.Icon.FOCUS_CENTERED, color="gray",
+                hint="When the face is calm and the lips are closed: what follows is measured against it",
             )  # fmt: skip
         with gui.add_folder(None) as self._timeline:
             self.time = gui.add_slider("Time (s)", 0.0, 1.0, 0.01, 0.0)
@@ -85,7 +85,11 @@ class Drive:
 
     def preview(self, picture: np.ndarray) -> None:
         """Show what a camera sees [h, w, 3]; from any thread."""
-        self._later(setattr, self._seen, "image", picture)
+        self._later(self._show_seen, picture)
+
+    def _show_seen(self, picture: np.ndarray) -> None:
+        self._seen.image = picture
+        self._seen.visible = True
 
     def _learn(self) -> None:
         source = self._stage.puppet.source
@@ -97,7 +101,8 @@ class Drive:
         self._later(self._show_news, text)
 
     def _show_news(self, text: str) -> None:
-        self._news.content = f'<div style="padding:0 1em;font-size:0.85em;opacity:0.75">{html.escape(text)}</div>'
+        style = "padding:2px 1em 6px;font-size:0.85em;opacity:0.75"
+        self._news.content = f'<div style="{style}">{html.escape(text)}</div>'
         self._news.visible = bool(text)
 
     async def _choose(self, event: viser.GuiEvent) -> None:
@@ -118,6 +123,7 @@ class Drive:
         self._timeline.visible = recording is not None
         self._sound.visible = self._manner.visible = speech is not None
         self._camera.visible = isinstance(self._stage.puppet.source, Learning)
+        self._seen.visible = False  # until the camera has seen something
         self._hear()
         if recording is not None:
             self.time.max = max(round(recording.clock.duration, 2), 0.01)

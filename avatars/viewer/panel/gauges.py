@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import viser
@@ -10,12 +11,12 @@ import viser
 from ...heads.arkit import INDEX
 from ...motion.coefficients import to_arkit
 from ..stage import Stage
-from .plot import add_plot
+from .plot import Plot
 
 _SPAN = 6.0
 """s of curve that are shown of what comes in live."""
 _WINDOW, _POINTS = 20.0, 160
-"""s of a recording that are shown at most, around where it stands, and in how many points."""
+"""s of a recording that are shown at most, like the page of a book, and in how many points."""
 _CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "jaw": ("#4dabf7", ("jawOpen",)),
     "smile": ("#69db7c", ("mouthSmileLeft", "mouthSmileRight")),
@@ -23,6 +24,17 @@ _CURVES: dict[str, tuple[str, tuple[str, ...]]] = {
     "blink": ("#f783ac", ("eyeBlinkLeft", "eyeBlinkRight")),
     "brows": ("#b197fc", ("browInnerUp",)),
 }
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the plot shows."""
+
+    data: tuple[np.ndarray, ...]
+    """Times [n] s, the value of each curve there, and whether that lies ahead."""
+    first: float
+    last: float
+    """s, ends of the time axis."""
 
 
 class Gauges:
@@ -38,19 +50,20 @@ class Gauges:
     def add_curves(self, gui: viser.GuiApi) -> None:
         """The plot."""
         colors = {name: color for name, (color, _) in _CURVES.items()}
-        self.plot = add_plot(gui, "s", colors, height=230, unit=True, shade="ahead")
+        self.plot = Plot(gui, "s", colors, height=230, unit=True, shade="ahead")
 
-    def curves(self, now: float) -> tuple[np.ndarray, ...] | None:
-        """Times, values and what lies ahead; may take a while for heads that do not speak ARKit.
+    def curves(self, now: float) -> Curves | None:
+        """What to plot; may take a while for heads that do not speak ARKit.
 
-        A recording is shown around the place where it stands, everything else as it was in the last seconds.
+        Of a recording the page is shown that it stands in, of everything else the last seconds.
         """
         recording = self._stage.recording
         if recording is not None and recording.clock.duration > 0:
             place, whole = recording.clock.time(now), recording.clock.duration
-            first = min(max(place - _WINDOW / 2, 0.0), max(whole - _WINDOW, 0.0))
-            times, expression = recording.curves(first, min(first + _WINDOW, whole), _POINTS)
-            return (times, *self._values(expression), (times > place).astype(float))
+            first = min(place // _WINDOW * _WINDOW, max(whole - _WINDOW, 0.0))
+            last = min(first + _WINDOW, whole)
+            times, expression = recording.curves(first, last, _POINTS)
+            return Curves((times, *self._values(expression), (times > place).astype(float)), first, last)
         kept = self._stage.history.since(now - _SPAN)
         if len(kept) < 2:
             return None
@@ -59,17 +72,18 @@ class Gauges:
         faces = [face.expression for _, face in kept]
         curves = self._values(np.stack([*faces, faces[-1]]))
         inside = times >= now - _SPAN
-        return (times[inside] - now, *(c[inside] for c in curves), np.zeros(int(inside.sum())))
+        data = (times[inside] - now, *(c[inside] for c in curves), np.zeros(int(inside.sum())))
+        return Curves(data, -_SPAN, 0.0)
 
     def _values(self, expression: np.ndarray) -> list[np.ndarray]:
         """The curves [T] of expressions [T, E]."""
         rows = to_arkit(self._stage.avatar.head, expression)
         return [rows[:, [INDEX[n] for n in names]].max(1) for _, names in _CURVES.values()]
 
-    def draw(self, curves: tuple[np.ndarray, ...] | None) -> None:
+    def draw(self, curves: Curves | None) -> None:
         """Show what `curves` gave."""
         if curves is not None:
-            self.plot.data = curves
+            self.plot.show(curves.data, curves.first, curves.last)
 
     def count(self) -> None:
         """Each visitor's own figures."""

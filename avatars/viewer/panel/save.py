@@ -40,9 +40,18 @@ class SaveTab:
         self._stage, self._stem, self._later = stage, file_name(name), later
         self._since: float | None = None
         self._busy = False
-        self.picture = gui.add_button("Picture (PNG)", icon=viser.Icon.CAMERA)
-        self.film = gui.add_button("Record a film", icon=viser.Icon.VIDEO)
-        self.motion = gui.add_button("Motion (Live Link Face CSV)", icon=viser.Icon.FILE_DOWNLOAD)
+        self.picture = gui.add_button("Picture (PNG)", icon=viser.Icon.CAMERA, hint="What this page shows now")
+        self.film = gui.add_button(
+            "Record a film", icon=viser.Icon.VIDEO,
+            hint=f"What the avatar does from now on, seen from where this page stands in the end, with the sound; "
+            f"the last {MAX_SECONDS:.0f} s at most",
+        )  # fmt: skip
+        self.motion = gui.add_button(
+            "Motion (Live Link Face CSV)", icon=viser.Icon.FILE_DOWNLOAD,
+            hint="The whole recording or sound; of what is driven live, the last five minutes",
+        )  # fmt: skip
+        style = "padding:0 1em;font-size:0.85em;opacity:0.75"
+        gui.add_html(f'<div style="{style}">Files go to the downloads of this browser.</div>')
         self.note = gui.add_html("")
         self.picture.on_click(self._save_picture)
         self.film.on_click(self._record)

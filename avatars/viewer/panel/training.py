@@ -17,7 +17,7 @@ from ..server import Later
 from ..stage import CAPTURED, Stage
 from ..visitor import Visitor
 from .calls import on_loop
-from .plot import add_plot
+from .plot import Plot
 
 log = logging.getLogger("avatars.viewer")
 _LOOK = 2.0
@@ -43,8 +43,8 @@ class TrainingTab:
             self.frame = gui.add_html("", order=1e9)
         self.line = gui.add_html("")
         self.progress = gui.add_progress_bar(0.0)
-        self.loss = add_plot(gui, "iteration", {"loss": "#4dabf7"}, height=170)
-        self.figures = add_plot(gui, "iteration", {"held-out PSNR (dB)": "#69db7c"}, height=170)
+        self.loss = Plot(gui, "iteration", {"loss": "#4dabf7"}, height=170, visible=False)
+        self.figures = Plot(gui, "iteration", {"held-out PSNR (dB)": "#69db7c"}, height=170, visible=False)
         self.news = ""
         self._take(found)
         self.show(found)
@@ -75,6 +75,12 @@ class TrainingTab:
             if begins and self._stage.name != CAPTURED:
                 client.add_notification(
                     "Nothing was filmed of this", "Choose 'Captured motion' to see the film beside it.", color="yellow"
+                )
+            if begins and self._stage.renderer.look.path != "server":
+                client.add_notification(
+                    "The browser draws the avatar",
+                    "Let this machine draw it to see the film beside it.",
+                    color="yellow",
                 )
 
         beside.on_update(on_loop(change))
@@ -107,10 +113,11 @@ class TrainingTab:
         self.progress.value = 100 * min(done / whole, 1.0)
         history = found.history[np.isfinite(found.history).all(1)]
         for plot, rows in ((self.loss, history), (self.figures, peeks)):
-            plot.visible = len(rows) > 1
             if len(rows) > 1:
                 kept = rows[:: max(1, len(rows) // _POINTS)]
-                plot.data = (kept[:, 0], kept[:, 1])
+                plot.show((kept[:, 0], kept[:, 1]), 0.0, float(done))
+            else:
+                plot.hide()
 
     def _take(self, found: Snapshot) -> None:
         self._stage.film = self._watched.film(found.avatar)

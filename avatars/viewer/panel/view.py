@@ -17,7 +17,7 @@ from .calls import on_loop
 
 _ANGLES = {"30° left": 30.0, "Front": 0.0, "30° right": -30.0}
 _BACKDROPS = {"Dark": BACKGROUND, "Grey": (128, 128, 128), "White": (250, 250, 250), "Green": (0, 177, 64)}
-_PATH_NAMES = {"Here (exact)": "server", "In the browser": "client"}
+_PATH_NAMES = {"This machine": "server", "The browser": "client"}
 _SHOWN = {name.capitalize(): name for name in SHOWN}
 
 
@@ -42,8 +42,9 @@ class ViewTab:
             self.wireframe = gui.add_checkbox("Wireframe", look.wireframe, hint="The mesh that carries the splats")
             self.landmarks = gui.add_checkbox("Landmarks", look.landmarks, hint="The points that tracking fits")
             self.path = gui.add_dropdown(
-                "Drawn", tuple(_PATH_NAMES), initial_value=next(k for k, v in _PATH_NAMES.items() if v == look.path),
-                hint="Here: the exact picture, for any connection. In the browser: smooth camera, more data.",
+                "Drawn by", tuple(_PATH_NAMES), initial_value=next(k for k, v in _PATH_NAMES.items() if v == look.path),
+                hint="This machine (where avatars runs): the exact picture, for any connection. "
+                "The browser: smooth camera, more data.",
             )  # fmt: skip
         self.reset = gui.add_button("Reset view", icon=viser.Icon.REFRESH, color="gray")
         self.backdrops.on_click(on_loop(self._backdrop))

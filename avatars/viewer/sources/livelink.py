@@ -22,6 +22,7 @@ from scipy.spatial.transform import Rotation
 from ...data import Motion
 from ...errors import InputError
 from ..person import Person
+from ..security import is_loopback
 from .live import Live
 
 PORT = 11111
@@ -94,7 +95,8 @@ class LiveLink(Live):
         self._socket.settimeout(0.5)
         self.port: int = self._socket.getsockname()[1]
         self._open = True
-        self.say(f"Waiting for Live Link Face on UDP port {self.port}")
+        near = "; a phone reaches it with `--host 0.0.0.0`" if is_loopback(host) else ""
+        self.say(f"Waiting for Live Link Face on UDP port {self.port}{near}")
         self._thread = threading.Thread(target=self._listen, name="live-link", daemon=True)
         self._thread.start()
 
