@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,10 +15,13 @@ import tyro
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..data import Motion
+    from ..data import Clip, Motion
+    from ..export.writers import Writers
     from ..splats.avatar import Avatar
     from ..splats.model import Pose
-    from .progress import Bars
+
+Form = Literal["web", "glb", "ply", "spz", "sog", "compressed-ply", "html", "dataset", "mp4", "png"]
+_TOOL = ("sog", "compressed-ply", "html")
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,10 @@ class Export:
     *ply*, *spz*: one pose's splats (metres, y up, facing +z); with --motion a folder of numbered files.
     *sog*, *compressed-ply*, *html*: the same by PlayCanvas' splat-transform (needs node 22).
     *dataset*: tracked frames in nerfstudio's layout (needs the run directory that the avatar was made in).
-    *mp4*, *png*: the motion drawn; PNGs are transparent.
+    *mp4*, *png*: the motion drawn; PNGs are transparent, and OUT.png is one picture of --pose.
+
+    --format given several times, or *all*, writes a folder of forms at once, which shares most of the work; ply and spz
+    then hold one pose. *all* leaves out what cannot be had here, and says why.
 
     Prints the size, and what the form lost against the native render over held-out frames.
     """
@@ -36,8 +46,8 @@ class Export:
     """The avatar."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]
     """File or folder to write."""
-    format: Literal["web", "glb", "ply", "spz", "sog", "compressed-ply", "html", "dataset", "mp4", "png"] = "web"
-    """What to write."""
+    format: tyro.conf.UseAppendAction[tuple[Literal[Form, "all"], ...]] = ()
+    """What to write, web by default; may be given several times."""
     pose: str = "neutral"
     """For one pose: neutral, a frame of the captured motion by number, or a JSON file of ARKit coefficients by name."""
     motion: Annotated[str | None, tyro.conf.arg(metavar="MOTION")] = None
@@ -50,7 +60,8 @@ class Export:
     size: int = 512
     """For mp4 and png: longer side, px."""
     background: str = "gray"
-    """For mp4: white, black, gray, green or #rrggbb."""
+    """For mp4: white, black, gray, green or #rrggbb; 'none' makes a film twice as wide, on the left over black, on the
+    right the opacity, since mp4 holds no transparency."""
     run_directory: Annotated[Path | None, tyro.conf.arg(name="run", metavar="RUN")] = None
     """For dataset: the run directory the avatar was made in; X.run beside it by default."""
     measure: bool = True
@@ -64,119 +75,87 @@ class Export:
         from ..splats.avatar import Avatar
         from .progress import Bars
 
+        began = time.monotonic()
         files.require_new(self.output, self.overwrite)
         files.require_writable(self.output)
-        if self.format in ("sog", "compressed-ply", "html"):
-            from ..export import splat_transform
-
-            splat_transform.find()
+        forms, missing = self._forms()
         avatar = Avatar.load(self.avatar)
+        writers = self._writers(avatar, forms)
         with Bars() as bars:
-            bars.stage("export", f"{self.format} of {self.avatar}")
-            lines = self._write(avatar, bars)
-        print("\n".join(lines))
+            for line in missing:
+                bars.say(line)
+            bars.stage("export", f"{', '.join(forms)} of {self.avatar}")
+            with self._paths(forms) as paths:
+                said = writers.write(paths, bars.progress)
+        for name, lines in said.items():
+            place = self.output / paths[name].name if len(forms) > 1 else self.output
+            print("\n".join([f"{place}: {lines[0]}", *lines[1:]]))
+        if len(forms) > 1:
+            print(f"{len(forms)} forms in {time.monotonic() - began:.1f} s, {_processor():.1f} s of processor time")
 
-    def _write(self, avatar: Avatar, bars: Bars) -> list[str]:
-        if self.format == "web":
-            return self._web(avatar)
-        if self.format == "glb":
-            return self._glb(avatar)
-        if self.format == "dataset":
-            return self._dataset(avatar, bars)
-        if self.format in ("mp4", "png"):
-            return self._pictures(avatar, bars)
-        return self._static(avatar, bars)
+    def _forms(self) -> tuple[list[Form], list[str]]:
+        """What to write, each once, and why some of 'all' cannot be; what was named must be possible."""
+        from typing import get_args
 
-    def _web(self, avatar: Avatar) -> list[str]:
-        from ..export import fidelity, forms
-        from ..export.web import save_web
-        from ..motion.voice import style_of
+        from ..errors import BackendError, InputError
+        from ..export import splat_transform
 
-        motion = self._motion(avatar, None)
-        packed = save_web(avatar, self.output, motion, style=style_of(avatar), overwrite=self.overwrite)
-        lines = [f"{self.output}: serve it with `python -m http.server -d {self.output}` or copy it to any web host"]
-        if self.measure:
-            lines.append(forms.measure_web(avatar, packed, fidelity.held_out(avatar)).line("bundle"))
-        return lines
+        forms: list[Form] = list(get_args(Form)) if "all" in self.format else list(dict.fromkeys(self.format))  # type: ignore[arg-type]
+        missing = []
+        try:
+            if any(name in forms for name in _TOOL):
+                splat_transform.find()
+        except BackendError as error:
+            if "all" not in self.format:
+                raise
+            forms = [name for name in forms if name not in _TOOL]
+            missing.append(f"left out: {', '.join(_TOOL)}. {error}")
+        if "all" in self.format and not self._run.is_dir():
+            forms.remove("dataset")
+            missing.append(f"left out: dataset. There is no run directory {self._run}")
+        forms = forms or ["web"]
+        if forms == ["mp4"] and self.output.suffix.lower() != ".mp4":
+            raise InputError("A film's name ends in .mp4", where=self.output)
+        return forms, missing
 
-    def _glb(self, avatar: Avatar) -> list[str]:
-        from ..export import fidelity, forms
-        from ..export.gltf import save_gltf
-        from ..motion.coefficients import to_arkit
+    @property
+    def _run(self) -> Path:
+        return self.run_directory or self.avatar.with_suffix(".run")
 
-        motion = self._motion(avatar, None)
-        if motion is not None:
-            motion = (*motion, to_arkit(avatar.head, motion[1].expression.numpy()))
-        save_gltf(avatar, self.output, motion)
-        lines = [f"{self.output}: {self.output.stat().st_size / 1e6:.2f} MB, splats and a rig with 52 morph targets"]
-        found = forms.measure(avatar, "glb", fidelity.held_out(avatar, 2)) if self.measure else None
-        return [*lines, found.line("splats")] if found else lines
-
-    def _static(self, avatar: Avatar, bars: Bars) -> list[str]:
-        from functools import partial
-
-        from ..errors import InputError
-        from ..export import fidelity, forms
-        from ..export.ply import save_ply
-
-        form = forms.STATIC[self.format]
-        save = partial(save_ply, axes=self.axes, sh_degree=self.sh_degree) if self.format == "ply" else form.save
-        motion = self._motion(avatar, None)
-        if motion is None:
-            forms.save_static(avatar, self._pose(avatar), self.output, save)
-            lines = [f"{self.output}: {self.output.stat().st_size / 1e6:.2f} MB"]
-        elif self.format in ("ply", "spz"):
-            count = forms.save_sequence(avatar, motion[1], self.output, form.ending, save, bars.progress)
-            lines = [f"{self.output}: {count} files"]
-        else:
-            raise InputError(f"A sequence cannot be written as {self.format}", fix="Use ply, spz, glb or web")
-        read = "sog" if self.format == "html" else self.format  # such a page holds a .sog
-        count = 2 if self.format in ("ply", "spz") else 1  # the tool takes seconds
-        found = forms.measure(avatar, read, fidelity.held_out(avatar, count)) if self.measure else None
-        return [*lines, found.line("the .sog in it" if read != self.format else read)] if found else lines
-
-    def _dataset(self, avatar: Avatar, bars: Bars) -> list[str]:
-        from ..capture.clip import load_clip
-        from ..export.dataset import save_dataset
-
-        clip = load_clip((self.run_directory or self.avatar.with_suffix(".run")) / "clip")
-        test = str(avatar.manifest.get("test", "tail"))
-        count = save_dataset(
-            clip, avatar.track, avatar.head, self.output, test=test, overwrite=self.overwrite, progress=bars.progress
-        )
-        return [f"{self.output}: {count} frames"]
-
-    def _pictures(self, avatar: Avatar, bars: Bars) -> list[str]:
-        import numpy as np
-
-        from ..errors import InputError
-        from ..export import fidelity
-        from .drawing import Drawer, Shot, fitted
-        from .pictures import reported, write_frames
+    def _writers(self, avatar: Avatar, forms: list[Form]) -> Writers:
+        """Everything that the forms are made of, so that nothing wrong is found out half-way."""
+        from ..export.scene import Scene
+        from ..export.writers import Writers
+        from .drawing import fitted
+        from .pictures import parse_color, write_frames
         from .render import rate_of
 
-        if self.format == "mp4" and self.output.suffix.lower() != ".mp4":
-            raise InputError("A film's name ends in .mp4", where=self.output)
-        motion = self._motion(avatar, "track")
-        assert motion is not None
-        times, poses = motion
-        camera = fitted(avatar.camera, self.size)
-        draw = Drawer(avatar, "none" if self.format == "png" else self.background, camera)
-        kept = set(np.linspace(0, len(poses) - 1, fidelity.POSES).astype(int).tolist())
-        shown: dict[int, np.ndarray] = {}
+        motion = self._motion(avatar)
+        return Writers(
+            Scene(avatar), self._pose(avatar), motion, fitted(avatar.camera, self.size), self.output,
+            lambda path, frames, rate: write_frames(path, frames, rate, overwrite=True),
+            rate=rate_of(motion[0] if motion else avatar.track.times),
+            background=None if self.background == "none" else parse_color(self.background),
+            axes=self.axes, sh_degree=self.sh_degree, clip=self._clip() if "dataset" in forms else None,
+            alone=len(forms) == 1, measure=self.measure,
+        )  # fmt: skip
 
-        def frame(number: int) -> np.ndarray:
-            picture = draw(Shot(poses[number], camera))
-            if number in kept:
-                shown[number] = picture
-            return picture
+    def _clip(self) -> Clip:
+        from ..capture.clip import load_clip
 
-        frames = reported(len(poses), frame, bars.progress)
-        count = write_frames(self.output, frames, rate_of(times), overwrite=self.overwrite)
-        lines = [f"{self.output}: {count} frames"]
-        if self.format == "mp4" and self.measure:
-            lines.append(fidelity.measure_film(self.output, shown).line("film"))
-        return lines
+        return load_clip(self._run / "clip")
+
+    @contextmanager
+    def _paths(self, forms: list[Form]) -> Iterator[dict[str, Path]]:
+        """Where to write each form: one form to the output itself, several into a folder that appears when complete."""
+        from .. import files
+        from ..export.writers import NAMES
+
+        if len(forms) == 1:
+            yield {forms[0]: self.output}
+            return
+        with files.atomic_directory(self.output) as folder:
+            yield {name: folder / f"{self.avatar.stem}{NAMES[name]}" for name in forms}
 
     def _pose(self, avatar: Avatar) -> Pose:
         from ..export.posed import neutral_pose, pose_of_row
@@ -207,18 +186,17 @@ class Export:
             row[0, INDEX[name]] = value
         return pose_of_arkit(avatar, row, **placed)
 
-    def _motion(self, avatar: Avatar, default: str | None) -> tuple[np.ndarray, Pose] | None:
+    def _motion(self, avatar: Avatar) -> tuple[np.ndarray, Pose] | None:
         """Times and poses of what plays, or None."""
         from ..motion.retarget import Manner, Retarget
         from ..motion.smooth import steady
         from ..splats.model import Pose
 
-        chosen = self.motion or default
-        if chosen is None:
+        if self.motion is None:
             return None
-        if chosen == "track":
+        if self.motion == "track":
             return avatar.track.times, Pose.of_track(avatar.track)
-        smooth = steady(self._read_motion(Path(chosen)))
+        smooth = steady(self._read_motion(Path(self.motion)))
         return smooth.times, Retarget(avatar, Manner.of(smooth))(smooth)
 
     @staticmethod
@@ -226,3 +204,8 @@ class Export:
         from ..motion.sources import load_motion, motion_of_csv
 
         return motion_of_csv(path) if path.suffix.lower() == ".csv" else load_motion(path)
+
+
+def _processor() -> float:
+    """s that all cores together worked for this program and those it called."""
+    return sum(os.times()[:4])

@@ -1,15 +1,16 @@
 """A tracked clip as a nerfstudio-style dataset, as head-tracking tools write it, and back.
 
-`transforms_train.json`, `transforms_test.json`: one camera (OpenGL axes: x right, y up, looking along -z) and, per
-frame, an image with the person's matte as `fg_mask_path`, a time step, and our own face state as `avatar_file_path`
-(safetensors: expression, rotation, translation, torso). With a FLAME head VHAP's parameters stand beside it as
-`flame_param_path`. Cameras look at the track's world, so the head moves.
+`transforms_train.json`, `_val`, `_test` and one with all: one camera (OpenGL axes: x right, y up, looking along -z)
+and, per frame, its intrinsics, an image whose alpha is the person's matte, the matte again as `fg_mask_path`, a time
+step, and our own face state as `avatar_file_path` (safetensors: expression, ARKit coefficients, rotation, translation,
+torso). With a FLAME head VHAP's parameters stand beside it as `flame_param_path`, and `canonical_flame_param.npz`, by
+which GaussianAvatars knows such a dataset. Cameras look at the track's world, so the head moves.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,19 @@ import numpy as np
 from .. import files
 from ..data import Camera, Clip, Track
 from ..errors import FileFormatError, InputError
-from ..heads.arkit import NAMES
 from ..heads.head import Head
 from ..motion.coefficients import to_arkit
 from ..training.frames import split
-from .foreign import GL_FROM_CV, flame_parameters, load_foreign
+from .foreign import GL_FROM_CV, load_foreign
+from .listing import Listing, frame_name
+from .png import png_bytes
+from .vhap import flame_parameters, npz_bytes
 
 _STATE = ("expression", "rotation", "translation", "torso_rotation", "torso_translation")
 _MOST_FRAMES = 100_000
 _MOST_PIXELS = 1 << 26
+_THREADS = 4
+"""That write: half of the time goes by waiting for the disk."""
 
 
 def save_dataset(
@@ -56,74 +61,39 @@ def save_dataset(
     if len(track.frame) == 0 or int(track.frame.max()) >= len(clip.times):
         raise InputError("The track does not belong to this clip")
     files.require_new(directory, overwrite)
-    arkit = to_arkit(head, track.expression)
-    pose = (np.asarray(track.camera.world_from_camera, float) @ GL_FROM_CV).tolist()
-    held = set(split(track.times, test)[1].tolist())
-    width, height = clip.size
-    common = _intrinsics(track.camera.resized(width, height)) | _words(clip, track)
     flame = flame_parameters(head, track) if "expression000" in head.expression_names else None
-    listed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-    with files.atomic_directory(directory) as out:
-        for name in ("images", "fg_masks", "states", *(["flame_param"] if flame is not None else [])):
-            (out / name).mkdir()
-        _write_png(out / "plate.png", clip.plate)
-        for row, at in enumerate(track.frame):
-            name = f"{row:05d}_00"
-            _write_png(out / "images" / f"{name}.png", clip.frames[at])
-            _write_png(out / "fg_masks" / f"{name}.png", clip.matte[at])
+    listing = Listing(clip, track, set(split(track.times, test)[1].tolist()), flame is not None)
+    arkit = to_arkit(head, track.expression)
+    with files.atomic_directory(directory) as out, ThreadPoolExecutor(_THREADS) as pool:
+        for folder in ("images", "fg_masks", "states", *(["flame_param"] if flame is not None else [])):
+            (out / folder).mkdir()
+        if clip.plate is not None:
+            (out / "plate.png").write_bytes(png_bytes(np.asarray(clip.plate)))
+
+        def write(row: int) -> None:
+            at, name = track.frame[row], frame_name(row)
+            matte = np.asarray(clip.matte[at])
+            image = np.concatenate([np.asarray(clip.frames[at]), matte[..., None]], 2)
+            (out / "images" / f"{name}.png").write_bytes(png_bytes(image))
+            (out / "fg_masks" / f"{name}.png").write_bytes(png_bytes(matte))
             state = {k: np.asarray(getattr(track, k)[row], np.float32) for k in _STATE}
             state |= {"arkit": arkit[row].astype(np.float32), "landmarks": clip.landmarks[at]}
             files.save_tensors(out / "states" / f"{name}.safetensors", state)
             if flame is not None:
-                _write_npz(out / "flame_param" / f"{name}.npz", flame, row)
-            listed[row in held].append(
-                {
-                    "timestep_index": row, "camera_index": 0, "camera_id": "0", "time": float(track.times[row]),
-                    "file_path": f"images/{name}.png", "fg_mask_path": f"fg_masks/{name}.png",
-                    "avatar_file_path": f"states/{name}.safetensors", "transform_matrix": pose,
-                }
-                | ({"flame_param_path": f"flame_param/{name}.npz"} if flame is not None else {})
-            )  # fmt: skip
+                (out / "flame_param" / f"{name}.npz").write_bytes(npz_bytes(flame, row))
+
+        for done, _ in enumerate(pool.map(write, range(len(track.frame))), 1):
             if progress:
-                progress((row + 1) / len(track.frame))
-        everything = sorted(listed[True] + listed[False], key=lambda frame: frame["timestep_index"])
-        for name, frames in (("train", listed[False]), ("test", listed[True]), ("", everything)):
-            files.write_json(out / f"transforms{'_' * bool(name)}{name}.json", common | {"frames": frames})
+                progress(done / len(track.frame))
+        if flame is not None:
+            (out / "canonical_flame_param.npz").write_bytes(npz_bytes(flame, None))
+        for name, document in listing.documents().items():
+            files.write_json(out / name, document)
         files.save_tensors(
             out / "subject.safetensors",
             {"identity": track.identity, "landmark_offsets": track.landmark_offsets, "confidence": track.confidence},
         )
     return len(track.frame)
-
-
-def _intrinsics(camera: Camera) -> dict[str, Any]:
-    out: dict[str, Any] = {"fl_x": camera.fx, "fl_y": camera.fy, "cx": camera.cx, "cy": camera.cy}
-    return out | {
-        "w": camera.width, "h": camera.height, "camera_model": "OPENCV",
-        "camera_angle_x": float(2 * np.arctan(camera.width / 2 / camera.fx)),
-        "camera_angle_y": float(2 * np.arctan(camera.height / 2 / camera.fy)),
-    }  # fmt: skip
-
-
-def _words(clip: Clip, track: Track) -> dict[str, Any]:
-    source = {k: clip.source[k] for k in ("name", "sha256") if k in clip.source}
-    return {"kind": "avatar-dataset", "format": 1, "head": track.head, "arkit_names": list(NAMES), "source": source}
-
-
-def _write_npz(path: Path, flame: dict[str, np.ndarray], row: int) -> None:
-    data = io.BytesIO()
-    values = {key: value if key == "shape" else value[row : row + 1] for key, value in flame.items()}
-    np.savez(data, **{key: value.astype(np.float32) for key, value in values.items()})
-    files.write_bytes(path, data.getvalue())
-
-
-def _write_png(path: Path, image: np.ndarray | None) -> None:
-    if image is None:
-        return
-    image = np.asarray(image)
-    done, data = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)
-    assert done  # PNG takes any uint8 picture
-    files.write_bytes(path, data.tobytes())
 
 
 @dataclass

@@ -19,14 +19,12 @@ from ..data import Camera
 from ..geometry import matrix_from_quaternion
 from ..raster import ops, reference
 from ..splats.avatar import Avatar
-from ..splats.model import AvatarModel, Pose, camera_tensors
-from .displayable import displayable
-from .posed import PosedSplats, canonical_camera, posed
+from ..splats.model import camera_tensors
+from .posed import PosedSplats
+from .scene import GRAY, Scene, native
 
-GRAY = 0.5
 LIMIT = 0.5
 """dB: a form that loses more against the footage says why."""
-POSES = 8
 _CEILING = 99.0
 
 
@@ -51,16 +49,6 @@ class Fidelity:
         return f"{name}: {self.size / 1e6:.2f} MB, PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.4f}{plain}{note}"
 
 
-def held_out(avatar: Avatar, count: int = POSES) -> np.ndarray:
-    """Rows of the track that the figures are over: spread over the part that training held out, else over all."""
-    from ..training.frames import split
-
-    test = str(avatar.manifest.get("test", "tail"))
-    rows = split(avatar.track.times, test)[1]
-    rows = rows if len(rows) else np.arange(len(avatar.track.frame))
-    return np.unique(rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)])
-
-
 @torch.no_grad()
 def draw(splats: PosedSplats, camera: Camera, *, compensated: bool = True) -> Tensor:
     """[1, 3, H, W] of posed splats in canonical space, over mid-grey; `camera` is canonical too."""
@@ -81,15 +69,6 @@ def draw(splats: PosedSplats, camera: Camera, *, compensated: bool = True) -> Te
     ).color.clamp(0, 1)
 
 
-@torch.no_grad()
-def native(
-    avatar: Avatar, pose: Pose, camera: Camera | None = None, model: AvatarModel | None = None
-) -> tuple[Tensor, Tensor]:
-    """([1, 3, H, W] over mid-grey, mask [1, 1, H, W]) of one pose by the avatar itself."""
-    drawn = (model or avatar.model()).render(pose, camera or avatar.camera, torch.full((3,), GRAY))
-    return drawn.color.clamp(0, 1), drawn.alpha > 0.5
-
-
 def masked_psnr(image: Tensor, target: Tensor, mask: Tensor) -> float:
     """dB over the pixels [1, 1, H, W] of images [1, 3, H, W]."""
     inside = mask.expand_as(image)
@@ -97,36 +76,57 @@ def masked_psnr(image: Tensor, target: Tensor, mask: Tensor) -> float:
     return float(min(-10 * np.log10(max(error, 1e-12)), _CEILING))
 
 
-def measure_static(
-    avatar: Avatar, again: Callable[[PosedSplats], tuple[PosedSplats, int]], rows: np.ndarray
-) -> Fidelity:
+def measure_static(scene: Scene, again: Callable[[PosedSplats], tuple[PosedSplats, int]], count: int) -> Fidelity:
     """Figures of a static form.
 
     Args:
         again: writes splats, reads them back, and says how many bytes the file has.
-        rows: of the track.
+        count: of held-out poses.
     """
-    camera, model = canonical_camera(avatar), avatar.model()
     figures, sizes = [], []
-    for row in rows:
-        pose = Pose.of_track(avatar.track, [int(row)])
-        target, mask = native(avatar, pose, model=model)
-        shown = displayable(posed(avatar, pose, model), camera)
-        splats, size = again(shown)
-        image, plain, before = draw(splats, camera), draw(splats, camera, compensated=False), draw(shown, camera)
-        psnr = [masked_psnr(picture, target, mask) for picture in (image, plain, before)]
-        figures.append((*psnr, float(ops.ssim(image, target))))
+    for row in scene.held_out(count):
+        held, camera = scene.row(row), scene.camera
+        splats, size = again(scene.shown_row(row))
+        image, plain = draw(splats, camera), draw(splats, camera, compensated=False)
+        psnr = [masked_psnr(picture, held.target, held.mask) for picture in (image, plain)]
+        figures.append((*psnr, float(ops.ssim(image, held.target))))
         sizes.append(size)
-    psnr, flat, shown_psnr, ssim = (float(x) for x in np.mean(figures, 0))
-    loss = loss_against_footage(avatar, psnr)
-    why = ""
+    psnr, flat, ssim = (float(x) for x in np.mean(figures, 0))
+    loss, why = loss_against_footage(scene.avatar, psnr), ""
     if loss > LIMIT:
-        clipped = loss_against_footage(avatar, shown_psnr) > loss / 2
+        clipped = loss_against_footage(scene.avatar, _before_writing(scene, count)) > loss / 2
         cause = (
             "splats darker than black or brighter than white, which viewers clip" if clipped else "the format's steps"
         )
         why = f"loses {loss:.1f} dB against the footage: {cause}"
     return Fidelity(psnr, ssim, int(np.mean(sizes)), flat, why)
+
+
+def _before_writing(scene: Scene, count: int) -> float:
+    """dB of displayable splats that no file has rounded."""
+
+    def figure(row: int) -> float:
+        held = scene.row(row)
+        return masked_psnr(draw(scene.shown_row(row), scene.camera), held.target, held.mask)
+
+    return float(np.mean([scene.once(("before", row), lambda row=row: figure(row)) for row in scene.held_out(count)]))
+
+
+def measure_web(scene: Scene, again: Avatar, size: int) -> Fidelity:
+    """What packing the web bundle of `size` bytes lost; the page draws it like the native renderer.
+
+    Args:
+        again: the avatar as the bundle describes it.
+    """
+    figures, model = [], again.model()
+    for row in scene.held_out():
+        held = scene.row(row)
+        image, _ = native(again, held.pose, model=model)
+        figures.append((masked_psnr(image, held.target, held.mask), float(ops.ssim(image, held.target))))
+    psnr, ssim = (float(x) for x in np.mean(figures, 0))
+    loss = loss_against_footage(scene.avatar, psnr)
+    note = f"loses {loss:.1f} dB against the footage: rounded bases" if loss > LIMIT else ""
+    return Fidelity(psnr, ssim, size, note=note)
 
 
 def measure_film(path: Path, shown: Mapping[int, np.ndarray]) -> Fidelity:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from .. import files
-from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from . import fidelity, splat_transform
 from .bundle import Bundle, read_bundle, rebuilt
-from .displayable import displayable
 from .fidelity import Fidelity
 from .gltf import read_splats, save_splats
 from .ply import read_ply, save_ply
-from .posed import PosedSplats, canonical_camera, posed
+from .posed import PosedSplats, posed
+from .scene import Scene
 from .spz import read_spz, save_spz
 
 
@@ -54,13 +51,8 @@ STATIC: dict[str, Static] = {
 }
 
 
-def save_static(avatar: Avatar, pose: Pose, path: Path, save: Callable[[PosedSplats, Path], None]) -> None:
-    """Write one pose, with colours that any viewer can show."""
-    save(displayable(posed(avatar, pose), canonical_camera(avatar)), path)
-
-
 def save_sequence(
-    avatar: Avatar,
+    scene: Scene,
     pose: Pose,
     directory: Path,
     ending: str,
@@ -71,19 +63,17 @@ def save_sequence(
 
     Colours are clipped to [0, 1] and not fitted again (see displayable.py): that would take seconds per frame.
     """
-    model = avatar.model()
     with files.atomic_directory(directory) as temporary:
         for i in range(len(pose)):
-            splats = posed(avatar, pose[i], model)
-            clipped = PosedSplats(splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors.clip(0, 1))
-            save(clipped, temporary / f"frame{i + 1:04d}{ending}")
+            splats = posed(scene.avatar, pose[i], scene.model)
+            save(replace(splats, colors=splats.colors.clip(0, 1)), temporary / f"frame{i + 1:04d}{ending}")
             if progress:
                 progress((i + 1) / len(pose))
     return len(pose)
 
 
-def measure(avatar: Avatar, name: str, rows: np.ndarray) -> Fidelity | None:
-    """What a static form loses over some rows of the track; None if nothing reads it back."""
+def measure(scene: Scene, name: str, count: int) -> Fidelity | None:
+    """What a static form loses over some held-out poses; None if nothing reads it back. Measured once per scene."""
     form = STATIC[name]
     read = form.read
     if read is None:
@@ -95,22 +85,12 @@ def measure(avatar: Avatar, name: str, rows: np.ndarray) -> Fidelity | None:
             form.save(splats, path)
             return read(path), path.stat().st_size
 
-    return fidelity.measure_static(avatar, again, rows)
+    return scene.once(("measured", name), lambda: fidelity.measure_static(scene, again, count))
 
 
-def measure_web(avatar: Avatar, packed: Bundle, rows: np.ndarray) -> Fidelity:
-    """What packing the web bundle loses over some rows of the track; the page draws it like the native renderer."""
-    from ..raster import ops
-
+def measure_web(scene: Scene, packed: Bundle) -> Fidelity:
+    """What packing the web bundle loses over held-out poses."""
     with tempfile.TemporaryDirectory() as directory:
         packed.save(directory)
-        again = rebuilt(avatar, read_bundle(directory)[1])
-    figures = []
-    for row in rows:
-        pose = Pose.of_track(avatar.track, [int(row)])
-        (target, mask), (image, _) = fidelity.native(avatar, pose), fidelity.native(again, pose)
-        figures.append((fidelity.masked_psnr(image, target, mask), float(ops.ssim(image, target))))
-    psnr, ssim = (float(x) for x in np.mean(figures, 0))
-    loss = fidelity.loss_against_footage(avatar, psnr)
-    note = f"loses {loss:.1f} dB against the footage: rounded bases" if loss > fidelity.LIMIT else ""
-    return Fidelity(psnr, ssim, packed.size, note=note)
+        again = rebuilt(scene.avatar, read_bundle(directory)[1])
+    return fidelity.measure_web(scene, again, packed.size)

@@ -17,27 +17,25 @@ from ..errors import FileFormatError
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from . import rig
-from .displayable import displayable
 from .glb import ARRAY_BUFFER, Buffer, array, pack, unpack
 from .ply import SH0
-from .posed import PosedSplats, Rest, canonical_camera, neutral_pose, posed
+from .posed import PosedSplats, Rest, neutral_pose
+from .scene import Scene
 
 EXTENSION = "KHR_gaussian_splatting"
 _ROTATION, _SCALE, _OPACITY = (f"{EXTENSION}:{name}" for name in ("ROTATION", "SCALE", "OPACITY"))
 _DC = f"{EXTENSION}:SH_DEGREE_0_COEF_0"
 
 
-def gltf_bytes(avatar: Avatar, motion: tuple[np.ndarray, Pose, np.ndarray] | None = None) -> bytes:
+def gltf_bytes(scene: Scene, motion: tuple[np.ndarray, Pose, np.ndarray] | None = None) -> bytes:
     """The whole .glb, with colours that any viewer can show.
 
     Args:
         motion: times [T] s, T poses and their ARKit coefficients [T, 52].
     """
-    buffer = Buffer()
-    neutral = neutral_pose(avatar)
-    splats = displayable(posed(avatar, neutral), canonical_camera(avatar))
+    buffer, avatar, splats = Buffer(), scene.avatar, scene.neutral
     with torch.no_grad():
-        vertices = avatar.model().vertices(neutral)[0].numpy()
+        vertices = scene.model.vertices(neutral_pose(avatar))[0].numpy()
     frame = Rest.of(avatar).canonical_from_world
     vertices = vertices @ frame[:3, :3].T + frame[:3, 3]
     meshes = [_splat_mesh(buffer, splats), rig.add_mesh(buffer, avatar, splats, vertices)]
@@ -133,6 +131,6 @@ def save_splats(splats: PosedSplats, path: Path | str) -> None:
     files.write_bytes(path, pack(document, buffer))
 
 
-def save_gltf(avatar: Avatar, path: Path | str, motion: tuple[np.ndarray, Pose, np.ndarray] | None = None) -> None:
+def save_gltf(scene: Scene, path: Path | str, motion: tuple[np.ndarray, Pose, np.ndarray] | None = None) -> None:
     """Write a .glb (see `gltf_bytes`)."""
-    files.write_bytes(path, gltf_bytes(avatar, motion))
+    files.write_bytes(path, gltf_bytes(scene, motion))

@@ -11,7 +11,7 @@ import pytest
 
 from avatars.errors import AvatarError, FileFormatError, InputError
 from avatars.export import bundle as B
-from avatars.export import fidelity, web
+from avatars.export import fidelity, scene, web
 from avatars.export.compact import compact
 from avatars.export.packing import Packer, unpack
 from avatars.splats.model import Pose
@@ -59,7 +59,7 @@ def test_packed_avatar_looks_the_same(avatar, packed, folder):
     again = B.rebuilt(avatar, B.read_bundle(folder)[1])
     for row in (0, 7):
         pose = Pose.of_track(avatar.track, [row])
-        (target, mask), (image, _) = fidelity.native(avatar, pose), fidelity.native(again, pose)
+        (target, mask), (image, _) = scene.native(avatar, pose), scene.native(again, pose)
         assert fidelity.masked_psnr(image, target, mask) > 42  # measured 49
     assert packed.data == B.bundle(avatar).data
     assert packed.size < 1_200_000  # 0.6 MB of rig; 3000 splats

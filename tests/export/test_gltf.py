@@ -18,6 +18,7 @@ from avatars.export.displayable import displayable
 from avatars.export.glb import array, unpack
 from avatars.export.posed import Rest, canonical_camera, neutral_pose, posed
 from avatars.export.rig import split_corners
+from avatars.export.scene import Scene
 from avatars.heads.arkit import NAMES
 from avatars.splats.model import Pose
 
@@ -34,7 +35,7 @@ v.validateBytes(new Uint8Array(fs.readFileSync(process.argv[2])))
 def path(avatar, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("gltf") / "a.glb"
     track = avatar.track
-    gltf.save_gltf(avatar, out, (track.times, Pose.of_track(track), np.clip(track.expression, 0, 1)))
+    gltf.save_gltf(Scene(avatar), out, (track.times, Pose.of_track(track), np.clip(track.expression, 0, 1)))
     return out
 
 
@@ -162,10 +163,10 @@ def test_damaged_files_are_refused(path, tmp_path):
 
 
 def test_same_bytes_every_time(avatar):
-    assert gltf.gltf_bytes(avatar) == gltf.gltf_bytes(avatar)
+    assert gltf.gltf_bytes(Scene(avatar)) == gltf.gltf_bytes(Scene(avatar))
 
 
 def test_without_motion_the_splats_are_shown(avatar, path, tmp_path):
-    gltf.save_gltf(avatar, tmp_path / "b.glb")
+    gltf.save_gltf(Scene(avatar), tmp_path / "b.glb")
     assert unpack(tmp_path / "b.glb")[0]["scene"] == 0
     assert unpack(path)[0]["scene"] == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from avatars.export import fidelity, web
+from avatars.export import fidelity, scene, web
 from avatars.export.posed import Rest, neutral_pose, pose_of_arkit, posed
 from avatars.heads.arkit import INDEX
 from avatars.splats.model import Pose, camera_tensors
@@ -128,17 +128,17 @@ def test_page_draws_what_the_native_renderer_draws(avatar, page):
     """Ten recorded rows, ten driven faces, most of them asymmetric; limited by rounding in the bundle and to 8 bits."""
     figures = []
     for row in range(10):
-        native, mask = fidelity.native(avatar, Pose.of_track(avatar.track, [row]))
+        native, mask = scene.native(avatar, Pose.of_track(avatar.track, [row]))
         figures.append(fidelity.masked_psnr(snapshot(page, row=row), native, mask))
     for values, turn in FACES:
         shot = {"coefficients": coefficients(**values).tolist(), "head": {"rotation": turn}}
-        native, mask = fidelity.native(avatar, pose_of_state(avatar, page.run("return avatar.state(args[0]);", shot)))
+        native, mask = scene.native(avatar, pose_of_state(avatar, page.run("return avatar.state(args[0]);", shot)))
         figures.append(fidelity.masked_psnr(snapshot(page, **shot), native, mask))
     assert len(figures) == 20
     assert np.mean(figures) > 40  # measured 47
     assert min(figures) > 36
     mirrored = fidelity.masked_psnr(
-        snapshot(page, row=0).flip(3), *fidelity.native(avatar, Pose.of_track(avatar.track, [0]))
+        snapshot(page, row=0).flip(3), *scene.native(avatar, Pose.of_track(avatar.track, [0]))
     )
     assert mirrored < 20
 
