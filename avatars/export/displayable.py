@@ -3,7 +3,8 @@
 Blended in floating point, a splat may be blacker than black to darken what lies behind it, and training makes use of
 that. Viewers blend in 8 bits and clip each splat to [0, 1] first, and compact files cannot hold such colours at all.
 Training keeps to that range, so there clipping changes nothing. Of avatars that do not, colours and opacities of one
-pose are fitted again within the range, against the same splats drawn without it; for that a small picture will do.
+pose are fitted again within the range, against the same splats drawn without it from three sides; for that a small
+picture will do. Should that not help, they are clipped.
 """
 
 from __future__ import annotations
@@ -70,9 +71,16 @@ def displayable(splats: PosedSplats, camera: Camera) -> PosedSplats:
         schedule.step()
         with torch.no_grad():
             color.clamp_(0, 1)
-    return replace(
-        splats, colors=color.detach()[0].numpy().copy(), opacities=logit.detach().sigmoid()[0].numpy().copy()
-    )
+    fitted = color.detach(), logit.detach().sigmoid()
+    with torch.no_grad():
+
+        def error(opacity: Tensor, color: Tensor) -> float:
+            pairs = zip(views, targets, strict=True)
+            return sum(float((draw(view, opacity, color) - target).square().mean()) for view, target in pairs)
+
+        if error(fitted[1], fitted[0]) >= error(opacities, original.clamp(0, 1)):
+            return clipped
+    return replace(splats, colors=fitted[0][0].numpy().copy(), opacities=fitted[1][0].numpy().copy())
 
 
 _GRAY = torch.full((3,), 0.5)

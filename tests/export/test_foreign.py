@@ -154,6 +154,103 @@ def test_our_dataset_of_a_flame_head_speaks_vhap(flame, tmp_path, monkeypatch):
     assert again.camera.intrinsics.tolist() == track.camera.intrinsics.tolist()
 
 
+def test_our_flame_files_are_whole(flame, tmp_path):
+    """What GaussianAvatars looks for: the canonical file, 300 and 100 numbers, offsets of FLAME's 5023 vertices."""
+    clip, track = load_dataset(write(tmp_path / "a", parameters()), flame)
+    assert track is not None
+    save_dataset(clip, track, flame, tmp_path / "b")
+    frame = json.loads((tmp_path / "b" / "transforms_train.json").read_text())["frames"][0]
+    for path in ("canonical_flame_param.npz", frame["flame_param_path"]):
+        with np.load(tmp_path / "b" / path, allow_pickle=False) as arrays:
+            shapes = {name: arrays[name].shape for name in arrays.files}
+            jaw = arrays["jaw_pose"]
+        assert shapes == {
+            "rotation": (1, 3), "neck_pose": (1, 3), "jaw_pose": (1, 3), "eyes_pose": (1, 6), "translation": (1, 3),
+            "expr": (1, 100), "shape": (300,), "static_offset": (1, 5023, 3),
+        }  # fmt: skip
+        assert (jaw[0, 0] == np.float32(0.3)) == (path == "canonical_flame_param.npz")
+
+
+def rig(folder: Path, places: list[list[float]]) -> Path:
+    """One picture by each of several cameras, listed in an order of their own."""
+    (folder / "images").mkdir(parents=True)
+    frames = []
+    for index in np.random.default_rng(2).permutation(len(places)).tolist():
+        pose = np.eye(4)
+        pose[:3, 3] = places[index]
+        for step in range(2):
+            cv2.imwrite(
+                str(folder / f"images/{step}_{index}.png"), np.full((SIZE, SIZE, 4), 10 * index + step, np.uint8)
+            )
+            frames.append(
+                {"timestep_index": step, "camera_index": index, "file_path": f"images/{step}_{index}.png",
+                 "transform_matrix": pose.tolist(), "fl_x": 90.0, "w": SIZE, "h": SIZE}
+            )  # fmt: skip
+    (folder / "transforms.json").write_text(json.dumps({"frames": frames}))
+    return folder
+
+
+def test_of_many_cameras_the_middle_one_is_taken(flame, tmp_path):
+    angles = np.radians([-45, -30, -15, 2, 20, 33, 47])
+    folder = rig(tmp_path / "d", [[np.sin(a), 0.0, np.cos(a)] for a in angles])
+    assert load_dataset(folder, flame)[0].frames[:, 0, 0, 0].tolist() == [30, 31]
+
+
+def listed(folder: Path, names: list[str], **words: object) -> Path:
+    """Transparent pictures without time steps; each is as bright as its place in `names`."""
+    folder.mkdir()
+    for brightness, name in enumerate(names):
+        path = folder / (name if name.endswith(".png") else f"{name}.png")
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), np.full((SIZE, SIZE, 4), brightness, np.uint8))
+    frames = [{"file_path": name, "transform_matrix": np.eye(4).tolist()} for name in reversed(names)]
+    (folder / "transforms.json").write_text(json.dumps({"frames": frames, "camera_angle_x": 0.7, **words}))
+    return folder
+
+
+def test_pictures_without_steps_come_by_name_and_without_sizes_by_their_own(flame, tmp_path):
+    """As Blender's synthetic scenes are listed: neither sizes nor endings."""
+    clip, _ = load_dataset(listed(tmp_path / "d", ["./a/r_1", "./a/r_2", "./a/r_10", "./a/r_21"]), flame)
+    assert clip.frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert clip.size == (SIZE, SIZE)
+
+
+def test_lenses_are_straightened(flame, tmp_path):
+    """A grid seen through OpenCV's own distortion comes back as a grid of straight lines."""
+    size, lens = 240, {"k1": -0.25, "k2": 0.05, "p1": 0.003, "p2": -0.002}
+    matrix = np.array([[200.0, 0, 119.5], [0, 200.0, 119.5], [0, 0, 1]])
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    straight = np.full((size, size, 4), 255, np.uint8)
+    straight[::24, :, :3] = straight[:, ::24, :3] = 0
+    # Where each pixel of the bent picture looks in the straight one.
+    points = np.stack([x.ravel(), y.ravel()], 1)[:, None]
+    seen = cv2.undistortPoints(points, matrix, np.array(list(lens.values())), P=matrix).reshape(size, size, 2)
+    bent = cv2.remap(straight, seen.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    folder = listed(tmp_path / "d", ["a.png"], fl_x=200.0, cx=120.0, cy=120.0, w=size, h=size, **lens)
+    cv2.imwrite(str(folder / "a.png"), bent)
+    found = load_dataset(folder, flame)[0].frames[0][60:180, 60:180].astype(float)
+    expected = straight[60:180, 60:180, :3].astype(float)
+    blurred = [cv2.GaussianBlur(i, (0, 0), 2) for i in (found, expected, bent[60:180, 60:180, :3].astype(float))]
+    assert np.abs(blurred[0] - blurred[1]).mean() < 0.25 * np.abs(blurred[2] - blurred[1]).mean()
+
+
+def test_fisheyes_and_zooms_are_refused(flame, tmp_path):
+    with pytest.raises(InputError, match="FISHEYE"):
+        load_dataset(listed(tmp_path / "d", ["a.png"], camera_model="OPENCV_FISHEYE"), flame)
+    folder = write(tmp_path / "e", parameters())
+    edit("fl_x", 200.0)(folder)
+    with pytest.raises(InputError, match="zooms"):
+        load_dataset(folder, flame)
+
+
+def test_joined_sequences_name_the_way_out(flame, tmp_path):
+    """VHAP joins sequences by lists that refer to the folders beside."""
+    folder = write(tmp_path / "d", parameters())
+    edit("file_path", "../EMO-1/images/00000_00.png")(folder)
+    with pytest.raises(FileFormatError, match="one of the folders"):
+        load_dataset(folder, flame)
+
+
 def test_other_heads_are_tracked_anew(flame, tmp_path):
     clip, track = load_dataset(write(tmp_path / "a", parameters()), default_head())
     assert track is None

@@ -80,6 +80,26 @@ def test_dataset_is_in_nerfstudios_layout(avatar, clip, written):
     assert np.allclose(ours, expected)
 
 
+def test_dataset_answers_every_known_reader(clip, written):
+    """The keys that nerfstudio, VHAP and GaussianAvatars ask for without a default."""
+    lists = {n: json.loads((written / f"transforms{n}.json").read_text()) for n in ("", "_train", "_val", "_test")}
+    for document in lists.values():
+        assert {"w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "timestep_indices"} <= document.keys()
+        for frame in document["frames"]:
+            assert {"w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "transform_matrix"} <= frame.keys()
+            assert {"timestep_index", "timestep_index_original", "timestep_id", "camera_index"} <= frame.keys()
+    whole = lists[""]
+    assert whole["timestep_indices"] == list(range(max(whole["timestep_indices"]) + 1))
+    assert sorted(lists["_train"]["timestep_indices"] + lists["_test"]["timestep_indices"]) == list(range(FRAMES))
+    assert lists["_val"]["frames"] == []
+    for split in ("train", "test"):
+        assert whole[f"{split}_filenames"] == [frame["file_path"] for frame in lists[f"_{split}"]["frames"]]
+    assert whole["val_filenames"] == whole["test_filenames"]
+    picture = cv2.imread(str(written / whole["frames"][5]["file_path"]), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(picture[..., 2::-1], clip.frames[5])
+    assert np.array_equal(picture[..., 3], clip.matte[5])
+
+
 @pytest.mark.parametrize(
     "attack",
     [
