@@ -71,8 +71,8 @@ class Gauges:
         times = np.array([t for t, _ in kept] + [now])
         faces = [face.expression for _, face in kept]
         curves = self._values(np.stack([*faces, faces[-1]]))
-        inside = times >= now - _SPAN
-        data = (times[inside] - now, *(c[inside] for c in curves), np.zeros(int(inside.sum())))
+        # What was on show when the span began is held from there on: who stands still for long has a curve too.
+        data = (np.maximum(times - now, -_SPAN), *curves, np.zeros(len(times)))
         return Curves(data, -_SPAN, 0.0)
 
     def _values(self, expression: np.ndarray) -> list[np.ndarray]:

@@ -29,19 +29,20 @@ class Plot:
     ) -> None:  # fmt: skip
         quiet: uplot.Axis = {"stroke": "#909296", "grid": {"stroke": "#3b3b3f", "width": 1}, "size": 40}
         self._y: dict[str, uplot.Scale] = {"y": {"auto": False, "range": (0.0, 1.0)}} if unit else {}
-        self._stretch = (0.0, 1.0)
+        self.stretch = (0.0, 1.0)
+        """Ends of the horizontal axis."""
         series: list[uplot.Series] = [uplot.Series(label=x)]
         series += [uplot.Series(label=name, stroke=color, width=1.5) for name, color in curves.items()]
         if shade:
             series.append(uplot.Series(label=shade, stroke="#77777733", fill="#7f7f8f22", width=1))
-        nothing = tuple(np.array(self._stretch) if i == 0 else np.zeros(2) for i in range(len(series)))
+        nothing = tuple(np.array(self.stretch) if i == 0 else np.zeros(2) for i in range(len(series)))
         self._handle = gui.add_uplot(
             nothing, tuple(series), scales=self._scales(), axes=(quiet, quiet | {"size": 44}),
             legend={"live": False}, height=height, padding=(10, 20, 0, 0), visible=visible,
         )  # fmt: skip
 
     def _scales(self) -> dict[str, uplot.Scale]:
-        return {"x": uplot.Scale(time=False, range=self._stretch), **self._y}
+        return {"x": uplot.Scale(time=False, range=self.stretch), **self._y}
 
     def show(self, curves: tuple[np.ndarray, ...], first: float, last: float) -> None:
         """Show curves.
@@ -50,8 +51,8 @@ class Plot:
             curves: places on the horizontal axis [n], increasing, and each curve's values there [n].
             first, last: what of the horizontal axis is shown.
         """
-        if (first, last) != self._stretch:
-            self._stretch = (first, last)
+        if (first, last) != self.stretch:
+            self.stretch = (first, last)
             self._handle.scales = self._scales()
         self._handle.data = curves
         self._handle.visible = True
