@@ -17,8 +17,8 @@ SECONDS, RATE = 3.0, 25
 _SKIN, _LIPS, _BODY = (0.80, 0.62, 0.52), (0.70, 0.22, 0.25), (0.25, 0.30, 0.45)
 
 
-def make_avatar(seed: int = 0, name: str = "Nobody") -> Avatar:
-    """An avatar that no footage was needed for."""
+def make_avatar(seed: int = 0, name: str = "Nobody", splats: int = SPLATS, bases: int = 0) -> Avatar:
+    """An avatar that no footage was needed for; its bases, if any, do next to nothing, at the usual cost."""
     head = default_head()
     head = head.shape(np.zeros(len(head.identity_basis)))
     track = _track(head)
@@ -26,33 +26,33 @@ def make_avatar(seed: int = 0, name: str = "Nobody") -> Avatar:
     scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
     return Avatar(
         head=head,
-        splats=_splats(head, np.random.default_rng(seed)),
-        network=BasisNetwork(len(head.expression_names), 0, scale),
+        splats=_splats(head, np.random.default_rng(seed), splats, bases),
+        network=BasisNetwork(len(head.expression_names), bases, scale),
         track=track,
         subject=Subject.of_track(track),
         manifest={"name": name},
     ).validate()
 
 
-def _splats(head: Head, rng: np.random.Generator) -> Splats:
+def _splats(head: Head, rng: np.random.Generator, count: int, bases: int) -> Splats:
     corners = head.template[head.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    triangle = rng.choice(len(head.faces), SPLATS, p=area / area.sum()).astype(np.int32)
-    barycentric = rng.dirichlet(np.ones(3), SPLATS).astype(np.float32)
+    triangle = rng.choice(len(head.faces), count, p=area / area.sum()).astype(np.int32)
+    barycentric = rng.dirichlet(np.ones(3), count).astype(np.float32)
     color = np.tile(np.float32(_SKIN), (len(head.template), 1))
     color[head.skinning[:, 0] > 0.5] = _BODY
     color[head.regions["lips"]] = _LIPS
-    noise = rng.normal(0, 0.03, (SPLATS, 3))
+    noise = rng.normal(0, 0.03, (count, 3))
     return Splats(
         triangle=triangle,
         barycentric=barycentric,
-        extent=np.full(SPLATS, 0.0052, np.float32),
-        mean=np.zeros((SPLATS, 3), np.float32),
-        quaternion=np.tile(np.float32([1, 0, 0, 0]), (SPLATS, 1)),
-        log_scale=np.tile(np.log(np.float32([1.0, 1.0, 0.3])), (SPLATS, 1)),
-        logit_opacity=np.full(SPLATS, 3.0, np.float32),
+        extent=np.full(count, 0.0052 * (SPLATS / count) ** 0.5, np.float32),
+        mean=np.zeros((count, 3), np.float32),
+        quaternion=np.tile(np.float32([1, 0, 0, 0]), (count, 1)),
+        log_scale=np.tile(np.log(np.float32([1.0, 1.0, 0.3])), (count, 1)),
+        logit_opacity=np.full(count, 3.0, np.float32),
         color=((color[head.faces[triangle]] * barycentric[..., None]).sum(1) + noise).clip(0, 1).astype(np.float32),
-        bases=np.zeros((SPLATS, 9, 0), np.float32),
+        bases=rng.normal(0, 1e-3, (count, 9, bases)).astype(np.float32),
     )
 
 
