@@ -7,8 +7,8 @@ namespace gs {
 namespace {
 
 // Of each pixel: transmittance; what the splats behind are worth; the picture's gradient.
-struct alignas(4 * kPixelLanes) Block { PF t, rest, r, g, b, z; };
-struct alignas(64) BackwardTile { Block block[kBlocks]; };
+struct alignas(4 * kPixelLanes) BackwardBlock { PF t, rest, r, g, b, z; };
+struct alignas(64) BackwardTile { BackwardBlock block[kBlocks]; };
 
 // Loads four pixels of the picture's gradient. `rest` starts as the sum over splats of weight times (colour . gradient),
 // plus what the transmittance that is left is worth: the splats then take their shares off it, front to back.
@@ -57,7 +57,7 @@ GS_INLINE void splat_gradient(BackwardTile& tile, const Payload& s, Row& row, Bl
   PF sum_u{}, sum_y{}, sum_uu{}, sum_uy{}, sum_yy{}, sum_v{}, sum_r{}, sum_g{}, sum_b{}, sum_z{};
   for (; todo; todo &= todo - 1) {
     const int i = lowest(todo);
-    Block& at = tile.block[i];
+    BackwardBlock& at = tile.block[i];
     const PF t = at.t;
     const Alpha alpha(wide, i, t);
     const PF a = alpha.taken, w = a * t;

@@ -11,8 +11,8 @@ namespace {
 
 constexpr uint32_t kCheckEvery = 16;  // splats between two looks at which blocks are full
 
-struct alignas(4 * kPixelLanes) Block { PF t, r, g, b, z; };
-struct alignas(64) ForwardTile { Block block[kBlocks]; };
+struct alignas(4 * kPixelLanes) ForwardBlock { PF t, r, g, b, z; };
+struct alignas(64) ForwardTile { ForwardBlock block[kBlocks]; };
 
 // Blocks with a pixel in the picture.
 Blocks inside(const View& v, int left, int top) {
@@ -36,7 +36,7 @@ GS_INLINE void add_splat(ForwardTile& tile, const Payload& s, Blocks todo, int l
   const PF r = spread(s.r), g = spread(s.g), b = spread(s.b), z = spread(s.z);
   for (; todo; todo &= todo - 1) {
     const int i = lowest(todo);
-    Block& at = tile.block[i];
+    ForwardBlock& at = tile.block[i];
     const PF t = at.t, w = Alpha(wide, i, t).taken * t;
     at.r += w * r;
     at.g += w * g;
@@ -49,7 +49,7 @@ GS_INLINE void add_splat(ForwardTile& tile, const Payload& s, Blocks todo, int l
 // Returns how many of the list it looked at before the tile was full.
 uint32_t blend_tile(ForwardTile& tile, View& v, uint32_t begin, uint32_t end, int left, int top) {
   const PF zero{};
-  for (Block& b : tile.block) {
+  for (ForwardBlock& b : tile.block) {
     b.t = zero + 1.0f;
     b.r = b.g = b.b = b.z = zero;
   }

@@ -94,8 +94,8 @@ GS_INLINE Splat load_splat(const Mesh& m, const Params& p, int i, int n) {
 }
 
 // Moves splat s to its place in one view and returns the Gaussians there.
-GS_INLINE Gaussians place(const Mesh& m, const Params& p, Splat& s, Bound<VF>& bound, const float* rows, size_t view,
-                          int count, int i, int n) {
+GS_INLINE Gaussians place(const Mesh& m, const Params& p, bool normals, Splat& s, Bound<VF>& bound, const float* rows,
+                          size_t view, int count, int i, int n) {
   VF d[9] = {};
   if (p.delta) load_columns<9>(p.delta + (view * count + i) * 9, 9, n, d);
   s.local.shift = {d[0], d[1], d[2]};
@@ -103,7 +103,9 @@ GS_INLINE Gaussians place(const Mesh& m, const Params& p, Splat& s, Bound<VF>& b
   const Surface at = load_surface(m, rows, i, n);
   bound = bind(s.local, at.p, at.t, at.s);
   const VI finite = is_finite(d[3]) & is_finite(d[4]) & is_finite(d[5]);
-  return {bound.mean, bound.shape, s.opacity, {s.color.x + d[6], s.color.y + d[7], s.color.z + d[8]}, s.valid & finite};
+  Gaussians at_view = {bound.mean, bound.shape, s.opacity, {s.color.x + d[6], s.color.y + d[7], s.color.z + d[8]}, s.valid & finite};
+  if (normals) show_axis(at_view, axis_of(bound));
+  return at_view;
 }
 
 struct Grads { float *vertices, *mean, *quaternion, *log_scale, *logit_opacity, *color, *delta, *intrinsics, *camera; };
@@ -121,9 +123,9 @@ void backward_lanes(Frame& frame, const Mesh& m, const Params& p, const Grads& o
   for (int b = 0; b < batch; b++) {
     const View& v = *frame.views[b];
     const float* vertex = frame.vertex_rows.data() + (size_t)b * m.vertices * kVertexRow;
-    const Gaussians at = place(m, p, s, bound, vertex, b, count, i, n);
+    const Gaussians at = place(m, p, v.normals, s, bound, vertex, b, count, i, n);
     const GaussianGrad g = project_lanes_vjp(v, rows[b], at, i, n, camera ? camera[b] : nullptr);
-    LocalGrad<VF> l = bind_vjp(s.local, bound, g.mean, g.shape);
+    LocalGrad<VF> l = bind_vjp(s.local, bound, g.mean, g.shape, v.normals ? &g.axis : nullptr);
     VF* all = &l.mean.x;  // mean, quaternion, log_scale, turn, p, t, s lie one after the other
     for (int k = 0; k < 22; k++) all[k] = masked(g.seen, all[k]);
     add(total.mean, &l.mean.x, 3);
@@ -181,7 +183,7 @@ void vertex_gradient(const Mesh& m, const float* surface, float* corner_rows, fl
 
 // mesh: operator rows, columns, t, s; the same transposed; corners, barycentric, extent; use_start, use.
 AV_API int av_bound_forward(void* frame_, int threads, int batch, int count, int vertex_count, int width, int height,
-                            const Mesh* mesh, const Params* params, const float* vertices, const float* intrinsics,
+                            int normals, const Mesh* mesh, const Params* params, const float* vertices, const float* intrinsics,
                             const float* camera_from_world, const float* background, int background_kind, float* color,
                             float* alpha, float* depth) {
   return guarded([&] {
@@ -191,13 +193,13 @@ AV_API int av_bound_forward(void* frame_, int threads, int batch, int count, int
     float* rows = frame.vertex_rows.reserve(batch * row_floats + 1);
     for (int b = 0; b < batch; b++) {
       View& v = frame.view(b);
-      if (!begin_view(v, count, width, height, intrinsics + 4 * b, camera_from_world + 16 * b)) return (int)kBadCamera;
+      if (!begin_view(v, count, width, height, normals != 0, intrinsics + 4 * b, camera_from_world + 16 * b)) return (int)kBadCamera;
       float* here = rows + b * row_floats;
       vertex_rows(*mesh, vertices + (size_t)b * vertex_count * 3, here, threads);
       project_all(v, threads, [&](int i, int n) {
         Splat s = load_splat(*mesh, *params, i, n);
         Bound<VF> bound;
-        return place(*mesh, *params, s, bound, here, b, count, i, n);
+        return place(*mesh, *params, v.normals, s, bound, here, b, count, i, n);
       });
       bin_splats(v, scratch, threads);
       const Background behind = {background_kind == 2 ? background + b * picture : background, background_kind == 2};

@@ -26,6 +26,7 @@ struct Row { float u, y, uu, uy, yy, v, r, g, b, z, pad[2]; };
 
 struct View {
   int width = 0, height = 0, tiles_x = 0, tiles_y = 0;
+  bool normals = false;  // the splats' normals are drawn in the place of their colours
   uint32_t count = 0, visible = 0, pruned = 0;
   size_t instances = 0;
   Camera camera;

@@ -89,6 +89,20 @@ template <class F> GS_HD void add_outer(M3<F>& a, const V3<F>& u, const V3<F>& v
   a.r2 = a.r2 + v * u.z;
 }
 
+// Column of m where |s| is least, the first of equals: the shortest axis of the shape m diag(s).
+template <class F> GS_HD V3<F> shortest_axis(const M3<F>& m, const V3<F>& s) {
+  const F x = fabs2(s.x), y = fabs2(s.y), z = fabs2(s.z);
+  const M3<F> c = transpose(m);
+  return select((x <= y) & (x <= z), c.r0, select(y <= z, c.r1, c.r2));
+}
+// Adds its gradient to that of m.
+template <class F> GS_HD void shortest_axis_vjp(const V3<F>& s, const V3<F>& g, M3<F>& g_m) {
+  const F x = fabs2(s.x), y = fabs2(s.y), z = fabs2(s.z);
+  const F one = constant<F>(1.0f), zero = F{};
+  const F by_x = select((x <= y) & (x <= z), one, zero), by_y = select(y <= z, one - by_x, zero);
+  add_outer(g_m, g, V3<F>{by_x, by_y, 1.0f - by_x - by_y});
+}
+
 // A quaternion wxyz, its unit and what the adjoint needs.
 template <class F> struct Quaternion { F w, x, y, z, inverse_norm; };
 

@@ -19,6 +19,11 @@ template <class F> struct Bound {
   M3<F> shape;                  // out: world covariance is shape shape^T
 };
 
+// The splat's shortest axis in the world.
+template <class F> GS_HD V3<F> axis_of(const Bound<F>& b) {
+  return mul(b.frame, shortest_axis(mul(b.rotation_q, b.rotation_dq), b.factor));
+}
+
 template <class F> GS_HD auto has_frame(const Bound<F>& b) { return (b.area > kMinArea) & (dot(b.t, b.t) > kMinArea * kMinArea); }
 
 template <class F> GS_HD Bound<F> bind(const Local<F>& l, const V3<F>& p, const V3<F>& t, const V3<F>& s) {
@@ -51,14 +56,17 @@ template <class F> GS_HD Bound<F> bind(const Local<F>& l, const V3<F>& p, const 
 
 template <class F> struct LocalGrad { V3<F> mean; F quaternion[4]; V3<F> log_scale, turn, p, t, s; };
 
-template <class F> GS_HD LocalGrad<F> bind_vjp(const Local<F>& l, const Bound<F>& b, const V3<F>& g_mean, const M3<F>& g_shape) {
+// g_axis, where it is given, is the gradient of axis_of.
+template <class F>
+GS_HD LocalGrad<F> bind_vjp(const Local<F>& l, const Bound<F>& b, const V3<F>& g_mean, const M3<F>& g_shape, const V3<F>* g_axis = nullptr) {
   LocalGrad<F> o;
   o.p = g_mean;
   const V3<F> g_offset = mul_t(b.frame, g_mean);
   o.mean = g_offset * b.size;
   const M3<F> g_local = mul_at(b.frame, g_shape);
   o.log_scale = column_dots(b.local_shape, g_local);
-  const M3<F> g_turned = scale_columns(g_local, b.sigma);
+  M3<F> g_turned = scale_columns(g_local, b.sigma);
+  if (g_axis) shortest_axis_vjp(b.factor, mul_t(b.frame, *g_axis), g_turned);
   rotation_vjp(b.q, mul_bt(g_turned, b.rotation_dq), o.quaternion);
   F g_dq[4];
   rotation_vjp(b.dq, mul_at(b.rotation_q, g_turned), g_dq);
@@ -70,6 +78,7 @@ template <class F> GS_HD LocalGrad<F> bind_vjp(const Local<F>& l, const Bound<F>
   // frame
   M3<F> g_frame = mul_bt(g_shape, b.local_shape);
   add_outer(g_frame, g_mean, b.at * b.size);
+  if (g_axis) add_outer(g_frame, *g_axis, shortest_axis(mul(b.rotation_q, b.rotation_dq), b.factor));
   const M3<F> c = transpose(g_frame);
   const V3<F> g_e0 = c.r0 + cross(c.r1, b.e2), g_e2 = c.r2 + cross(b.e0, c.r1);
   const V3<F> g_n = (g_e2 - b.e2 * dot(b.e2, g_e2)) * b.i_n + b.e2 * g_area;

@@ -85,6 +85,11 @@ template <class F> GS_HD Projection<F> project(const Camera& c, const V3<F>& mea
   return p;
 }
 
+// Whether a direction at the projected point looks away from the camera: a splat's normal is its shortest axis, turned.
+template <class F> GS_HD auto faces_away(const Camera& c, const Projection<F>& p, const V3<F>& way) {
+  return dot(rotate(c, way), p.point) > 0.0f;
+}
+
 // Gradients with respect to the camera-space point and shape, and the intrinsics.
 template <class F> struct ProjectionGrad { V3<F> point; M3<F> m; F fx, fy, cx, cy; };
 

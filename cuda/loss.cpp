@@ -34,7 +34,7 @@ struct Window {
 };
 const Window kWindow;
 
-struct Job {
+struct LossJob {
   int height, width, stride, band;
   const float *image, *target, *weight;  // weight may be null
   float l1_scale, ssim_scale;            // of the gradient
@@ -92,7 +92,7 @@ struct Column {
 };
 
 // Row r of the inputs and its blurred moments; rows outside the picture are zero.
-void read_row(Lines& l, const Job& j, size_t plane, size_t weights, int r) {
+void read_row(Lines& l, const LossJob& j, size_t plane, size_t weights, int r) {
   float *x = l.input(kX, r), *y = l.input(kY, r), *w = l.input(kW, r);
   if (r < 0 || r >= j.height) {
     for (int m = 0; m < kMoments; m++) std::fill_n(l.moment(m, r), j.width, 0.0f);
@@ -116,7 +116,7 @@ void read_row(Lines& l, const Job& j, size_t plane, size_t weights, int r) {
 }
 
 // SSIM of row q and, blurred along the row, its weighted derivatives; returns the row's weighted sum of 1 - SSIM.
-float ssim_row(Lines& l, const Job& j, int q) {
+float ssim_row(Lines& l, const LossJob& j, int q) {
   if (q < 0 || q >= j.height) {
     for (int m = 0; m < kPartials; m++) std::fill_n(l.partial(m, q), j.width, 0.0f);
     return 0.0f;
@@ -144,14 +144,14 @@ float ssim_row(Lines& l, const Job& j, int q) {
   return sum(total);
 }
 
-float l1_row(Lines& l, const Job& j, int q) {
+float l1_row(Lines& l, const LossJob& j, int q) {
   const float *x = l.input(kX, q), *y = l.input(kY, q), *w = l.input(kW, q);
   VF total{};
   for (int i = 0; i < j.width; i += kLanes) total += load(w + i) * fabs2(load(x + i) - load(y + i));
   return sum(total);
 }
 
-void gradient_row(Lines& l, const Job& j, size_t plane, int o) {
+void gradient_row(Lines& l, const LossJob& j, size_t plane, int o) {
   Column c[kPartials];
   for (int m = 0; m < kPartials; m++)
     for (int t = 0; t < kTaps; t++) c[m].row[t] = l.partial(m, o + t - kRadius);
@@ -166,7 +166,7 @@ void gradient_row(Lines& l, const Job& j, size_t plane, int o) {
   }
 }
 
-void run_band(Lines& l, const Job& j, int channel_index, int band) {
+void run_band(Lines& l, const LossJob& j, int channel_index, int band) {
   const size_t pixels = (size_t)j.height * j.width, plane = channel_index * pixels, weights = channel_index / 3 * pixels;
   const int y0 = band * j.band, y1 = std::min(j.height, y0 + j.band);
   for (int r = y0 - 2 * kRadius; r < y1 + 2 * kRadius; r++) {
@@ -204,7 +204,7 @@ AV_API int av_loss(int threads, int batch, int height, int width, const float* i
     const int channels = 3 * batch, band = 64, bands = (height + band - 1) / band;
     std::vector<float> l1((size_t)channels * height), ssim((size_t)channels * height);
     const int stride = ((width + kLanes - 1) / kLanes * kLanes + 2 * kPad + 15) / 16 * 16;
-    const Job job = {height, width, stride, band, image, target, weight, (float)((1.0 - ssim_weight) * scale),
+    const LossJob job = {height, width, stride, band, image, target, weight, (float)((1.0 - ssim_weight) * scale),
                      (float)(-ssim_weight * scale), grad, l1.data(), ssim.data()};
     std::vector<std::unique_ptr<Lines>> lines;
     for (int i = 0; i < threads; i++) lines.push_back(std::make_unique<Lines>(stride));

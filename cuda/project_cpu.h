@@ -13,7 +13,16 @@ inline int chunks_of(int count) { return (count + kChunk - 1) / kChunk; }
 
 // kLanes Gaussians in the world. `valid` is false where the parameters have no meaning.
 struct Gaussians { V3<VF> mean; M3<VF> shape; VF opacity; V3<VF> color; VI valid; };
-struct GaussianGrad { V3<VF> mean; M3<VF> shape; VF opacity; V3<VF> color; VI seen; };
+struct GaussianGrad { V3<VF> mean; M3<VF> shape; VF opacity; V3<VF> color, axis; VI seen; };
+
+GS_INLINE VI usable_color(const V3<VF>& c) {
+  return (fabs2(c.x) <= kMaxColor) & (fabs2(c.y) <= kMaxColor) & (fabs2(c.z) <= kMaxColor);
+}
+// Puts an axis in the place of the colour, for a view of normals; what the colour would have pruned stays pruned.
+GS_INLINE void show_axis(Gaussians& s, const V3<VF>& axis) {
+  s.valid &= usable_color(s.color);
+  s.color = axis;
+}
 
 // Rows of C floats to vectors and back; lanes past n repeat the last row and are not stored. Reads only the rows.
 template <int C> GS_INLINE void load_columns(const float* from, int stride, int n, VF* out) {
@@ -56,7 +65,7 @@ inline int project_lanes(View& v, const Gaussians& s, int i, int n) {
   const VF opacity = s.opacity * f.opacity_factor;
   const VI beyond = (f.depth < kNear) | (f.depth > kFar);
   const VI sane = s.valid & is_finite(f.mx) & is_finite(f.my) & is_finite(f.depth) & (p.var_x <= kMaxVariance) & (p.var_y <= kMaxVariance) &
-                  is_finite(opacity) & (fabs2(s.color.x) <= kMaxColor) & (fabs2(s.color.y) <= kMaxColor) & (fabs2(s.color.z) <= kMaxColor);
+                  is_finite(opacity) & usable_color(s.color);
   const VF cut = log2_rough(vmax(opacity * 255.0f, broadcast(1e-30f))) + 1e-3f;
   const VF reach = vmax(cut, VF{}) * (2.0f / kLog2e);
   const VF ex = fsqrt(reach * p.var_x) + 1e-3f, ey = fsqrt(reach * p.var_y) + 1e-3f;
@@ -68,7 +77,9 @@ inline int project_lanes(View& v, const Gaussians& s, int i, int n) {
   const VI x0 = truncate(vmax(f.mx - ex + 0.5f, VF{}) * px), y0 = truncate(vmax(f.my - ey + 0.5f, VF{}) * px);
   const VI x1 = truncate(vmin(f.mx + ex - 0.5f, broadcast(v.width - 1.0f)) * px);
   const VI y1 = truncate(vmin(f.my + ey - 0.5f, broadcast(v.height - 1.0f)) * px);
-  const VF payload[16] = {f.mx, f.my, ha, f.k, hd, opacity, s.color.x, s.color.y, s.color.z, f.depth, cut, -1.0f / ha,
+  V3<VF> c = s.color;
+  if (v.normals) c = select(faces_away(v.camera, p, c), c * broadcast(-1.0f), c);
+  const VF payload[16] = {f.mx, f.my, ha, f.k, hd, opacity, c.x, c.y, c.z, f.depth, cut, -1.0f / ha,
                           (VF)(x0 | x1 << 16), (VF)(y0 | y1 << 16), VF{}, VF{}};
   for (int c = 0; c < 16; c += 4) store_block(&v.splats[i].mx + c, 16, payload + c);  // there is room for whole vectors
   const VI keys = ((VI)f.depth & visible) | ~visible;
@@ -103,7 +114,8 @@ GS_INLINE VI gather_rows(const View& v, const Row* rows, int i, int n, VF g[12])
 
 GS_INLINE V3<VF> masked(VI m, const V3<VF>& v) { return {masked(m, v.x), masked(m, v.y), masked(m, v.z)}; }
 
-// Gradient of splats [i, i + n) from their rows; adds to the camera's sums unless these are null.
+// Gradient of splats [i, i + n) from their rows; adds to the camera's sums unless these are null. `axis` has a value
+// in views of normals alone.
 inline GaussianGrad project_lanes_vjp(const View& v, const Row* rows, const Gaussians& s, int i, int n, VF* camera) {
   VF g[12];
   GaussianGrad o;
@@ -119,6 +131,10 @@ inline GaussianGrad project_lanes_vjp(const View& v, const Row* rows, const Gaus
   o.shape = rotate_back(v.camera, g_m);
   o.opacity = masked(seen, by_opacity);
   o.color = masked(seen, V3<VF>{g[6], g[7], g[8]});
+  if (v.normals) {
+    o.axis = select(faces_away(v.camera, p, s.color), o.color * broadcast(-1.0f), o.color);
+    o.color = {VF{}, VF{}, VF{}};
+  }
   if (camera) {
     const V3<VF> rows_of[3] = {mul(s.shape, g_m.r0), mul(s.shape, g_m.r1), mul(s.shape, g_m.r2)};
     const VF point[3] = {g_point.x, g_point.y, g_point.z};
@@ -135,10 +151,12 @@ inline GaussianGrad project_lanes_vjp(const View& v, const Row* rows, const Gaus
 }
 
 // Sets a view up for `count` splats; false if the camera is not finite or has no focal length.
-inline bool begin_view(View& v, int count, int width, int height, const float* intrinsics, const float* camera_from_world) {
+inline bool begin_view(View& v, int count, int width, int height, bool normals, const float* intrinsics,
+                       const float* camera_from_world) {
   for (int i = 0; i < 4; i++) if (!(intrinsics[i] - intrinsics[i] == 0.0f)) return false;
   for (int i = 0; i < 12; i++) if (!(camera_from_world[i] - camera_from_world[i] == 0.0f)) return false;
   if (!(intrinsics[0] > 0.0f) || !(intrinsics[1] > 0.0f)) return false;
+  v.normals = normals;
   v.width = width;
   v.height = height;
   v.tiles_x = (width + kTile - 1) / kTile;

@@ -27,7 +27,7 @@ struct Arrays { const float *means, *quats, *scales, *opacities, *colors; };
 
 GS_INLINE Quaternion<VF> quaternion_of(const VF q[4]) { return normalized(q[0], q[1], q[2], q[3]); }
 
-GS_INLINE Gaussians load_gaussians(const Arrays& a, size_t first, int n, VF q[4], VF scale[3]) {
+GS_INLINE Gaussians load_gaussians(const Arrays& a, bool normals, size_t first, int n, VF q[4], VF scale[3]) {
   VF mean[3], color[3], opacity[1];
   load_columns<3>(a.means + first * 3, 3, n, mean);
   load_columns<4>(a.quats + first * 4, 4, n, q);
@@ -36,13 +36,16 @@ GS_INLINE Gaussians load_gaussians(const Arrays& a, size_t first, int n, VF q[4]
   load_columns<3>(a.colors + first * 3, 3, n, color);
   const VI valid = vmax(vmax(fabs2(q[0]), fabs2(q[1])), vmax(fabs2(q[2]), fabs2(q[3]))) > kMinQuaternion;
   const VI finite = is_finite(q[0]) & is_finite(q[1]) & is_finite(q[2]) & is_finite(q[3]);
-  return {{mean[0], mean[1], mean[2]}, scale_columns(rotation(quaternion_of(q)), {scale[0], scale[1], scale[2]}),
-          opacity[0], {color[0], color[1], color[2]}, valid & finite};
+  const M3<VF> turn = rotation(quaternion_of(q));
+  const V3<VF> size = {scale[0], scale[1], scale[2]};
+  Gaussians s = {{mean[0], mean[1], mean[2]}, scale_columns(turn, size), opacity[0], {color[0], color[1], color[2]}, valid & finite};
+  if (normals) show_axis(s, shortest_axis(turn, size));
+  return s;
 }
 
-struct Grads { float *means, *quats, *scales, *opacities, *colors; };
+struct FreeGrads { float *means, *quats, *scales, *opacities, *colors; };
 
-void store_gradients(const Grads& out, size_t first, int n, const GaussianGrad& g, const VF q[4], const VF scale[3]) {
+void store_gradients(const FreeGrads& out, bool normals, size_t first, int n, const GaussianGrad& g, const VF q[4], const VF scale[3]) {
   if (out.means) store_columns<3>(out.means + first * 3, 3, n, &g.mean.x);
   if (out.opacities) store_columns<1>(out.opacities + first, 1, n, &g.opacity);
   if (out.colors) store_columns<3>(out.colors + first * 3, 3, n, &g.color.x);
@@ -54,8 +57,11 @@ void store_gradients(const Grads& out, size_t first, int n, const GaussianGrad& 
     store_columns<3>(out.scales + first * 3, 3, n, &gs.x);
   }
   if (out.quats) {
+    const V3<VF> size = {scale[0], scale[1], scale[2]};
+    M3<VF> g_turn = scale_columns(g.shape, size);
+    if (normals) shortest_axis_vjp(size, g.axis, g_turn);
     VF gq[4];
-    rotation_vjp(unit, scale_columns(g.shape, {scale[0], scale[1], scale[2]}), gq);
+    rotation_vjp(unit, g_turn, gq);
     for (VF& x : gq) x = masked(g.seen, x);
     store_columns<4>(out.quats + first * 4, 4, n, gq);
   }
@@ -88,8 +94,8 @@ AV_API long long av_frame_pruned(void* frame, int batch) {
   return total;
 }
 
-// background_kind: 0 black, 1 one colour [3] for all, 2 [B, 3, H, W].
-AV_API int av_rasterize_forward(void* frame, int threads, int batch, int count, int width, int height, const float* means,
+// background_kind: 0 black, 1 one colour [3] for all, 2 [B, 3, H, W]. `normals`: draw these instead of colours.
+AV_API int av_rasterize_forward(void* frame, int threads, int batch, int count, int width, int height, int normals, const float* means,
                                 const float* quats, const float* scales, const float* opacities, const float* colors,
                                 const float* intrinsics, const float* camera_from_world, const float* background,
                                 int background_kind, float* color, float* alpha, float* depth) {
@@ -97,12 +103,12 @@ AV_API int av_rasterize_forward(void* frame, int threads, int batch, int count, 
     Scratch& scratch = local_scratch();
     for (int b = 0; b < batch; b++) {
       View& v = static_cast<Frame*>(frame)->view(b);
-      if (!begin_view(v, count, width, height, intrinsics + 4 * b, camera_from_world + 16 * b)) return (int)kBadCamera;
+      if (!begin_view(v, count, width, height, normals != 0, intrinsics + 4 * b, camera_from_world + 16 * b)) return (int)kBadCamera;
       const Arrays a = {means, quats, scales, opacities, colors};
       const size_t base = (size_t)b * count;
       project_all(v, threads, [&](int i, int n) {
         VF q[4], scale[3];
-        return load_gaussians(a, base + i, n, q, scale);
+        return load_gaussians(a, v.normals, base + i, n, q, scale);
       });
       bin_splats(v, scratch, threads);
       const size_t picture = (size_t)3 * width * height;
@@ -129,7 +135,7 @@ AV_API int av_rasterize_backward(void* frame, int threads, int batch, const floa
                      image_grad_of(b, v.width, v.height, g_color, g_alpha, g_depth), threads);
       float* partial = scratch.partial.reserve((size_t)chunks * kCameraTerms + 1);
       const Arrays a = {means, quats, scales, opacities, colors};
-      const Grads out = {g_means, g_quats, g_scales, g_opacities, g_colors};
+      const FreeGrads out = {g_means, g_quats, g_scales, g_opacities, g_colors};
       const size_t base = (size_t)b * count;
       parallel(threads, chunks, [&](int chunk, int) {
         const int end = std::min(count, (chunk + 1) * kChunk);
@@ -137,9 +143,9 @@ AV_API int av_rasterize_backward(void* frame, int threads, int batch, const floa
         for (int i = chunk * kChunk; i < end; i += kLanes) {
           const int n = std::min(kLanes, end - i);
           VF q[4], scale[3];
-          const Gaussians s = load_gaussians(a, base + i, n, q, scale);
+          const Gaussians s = load_gaussians(a, v.normals, base + i, n, q, scale);
           const GaussianGrad g = project_lanes_vjp(v, rows, s, i, n, g_camera ? camera : nullptr);
-          store_gradients(out, base + i, n, g, q, scale);
+          store_gradients(out, v.normals, base + i, n, g, q, scale);
         }
         for (int k = 0; k < kCameraTerms; k++) partial[chunk * kCameraTerms + k] = sum(camera[k]);
       });

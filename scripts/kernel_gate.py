@@ -208,7 +208,7 @@ def gate_text(found: Figures) -> str:
 
 def table(found: Figures) -> str:
     """One line per kernel: registers and the instructions of its largest inner loop, least to most over all targets."""
-    lines = [f"{'kernel':28s} {'registers':>10s} {'shared':>7s} {'largest inner loop':>19s} {'instructions':>13s}"]
+    lines = [f"{'kernel':34s} {'registers':>10s} {'shared':>7s} {'largest inner loop':>19s} {'instructions':>13s}"]
     for name in sorted({name for kernels in found.values() for name in kernels}):
         here = [kernels[name] for kernels in found.values() if name in kernels]
 
@@ -216,7 +216,7 @@ def table(found: Figures) -> str:
             return f"{min(values)}-{max(values)}"
 
         lines.append(
-            f"{name:28s} {span([k.registers for k in here]):>10s} {max(k.shared for k in here):7d} "
+            f"{name:34s} {span([k.registers for k in here]):>10s} {max(k.shared for k in here):7d} "
             f"{span([max(k.loops, default=0) for k in here]):>19s} {span([k.instructions for k in here]):>13s}"
         )
     return "\n".join(lines)

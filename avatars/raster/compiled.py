@@ -63,31 +63,31 @@ def _spread(made: Sequence[Tensor], wants: Sequence[bool]) -> list[Tensor | None
 
 @torch.library.custom_op("avatars::rasterize", mutates_args=())
 def _rasterize(
-    background: Tensor | None, kind: int, width: int, height: int, means: Tensor, quats: Tensor, scales: Tensor,
-    opacities: Tensor, colors: Tensor, intrinsics: Tensor, camera: Tensor,
+    background: Tensor | None, kind: int, width: int, height: int, normals: bool, means: Tensor, quats: Tensor,
+    scales: Tensor, opacities: Tensor, colors: Tensor, intrinsics: Tensor, camera: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     backend, inputs = dispatch.backend_of(means.device), (means, quats, scales, opacities, colors)
-    frame = backend.Frame()
+    frame = backend.Frame(normals)
     out = backend.free_forward(frame, inputs, (intrinsics, camera), background, kind, width, height)
     return *out, _ticket(frame, len(means))
 
 
 @_rasterize.register_fake
-def _(background, kind, width, height, means, *rest):
-    del background, kind, rest
+def _(background, kind, width, height, normals, means, *rest):
+    del background, kind, normals, rest
     return _fake_pictures(means, width, height)
 
 
 @torch.library.custom_op("avatars::rasterize_backward", mutates_args=())
 def _rasterize_backward(
-    ticket: Tensor, background: Tensor | None, kind: int, inputs: Sequence[Tensor], out: Sequence[Tensor],
-    g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, wants: Sequence[bool],
+    ticket: Tensor, background: Tensor | None, kind: int, normals: bool, inputs: Sequence[Tensor],
+    out: Sequence[Tensor], g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, wants: Sequence[bool],
 ) -> list[Tensor]:  # fmt: skip
     backend, height, width = dispatch.backend_of(out[0].device), *out[0].shape[2:]
     splats, cameras = inputs[:_FREE], inputs[_FREE:]
     frame = _passes.get(ticket.data_ptr())
     if frame is None:
-        frame = backend.Frame()
+        frame = backend.Frame(normals)
         backend.free_forward(frame, splats, cameras, background, kind, width, height)
     grads = (g_color.contiguous(), g_alpha.contiguous(), g_depth.contiguous())
     made = backend.free_backward(frame, splats, cameras, out, grads, wants[:_FREE], any(wants[_FREE:]))
@@ -95,15 +95,15 @@ def _rasterize_backward(
 
 
 @_rasterize_backward.register_fake
-def _(ticket, background, kind, inputs, out, g_color, g_alpha, g_depth, wants):
-    del ticket, background, kind, out, g_color, g_alpha, g_depth
+def _(ticket, background, kind, normals, inputs, out, g_color, g_alpha, g_depth, wants):
+    del ticket, background, kind, normals, out, g_color, g_alpha, g_depth
     return [torch.empty_like(t) for t, want in zip(inputs, wants, strict=True) if want]
 
 
 def _rasterize_setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    background, kind, _, _, *tensors = inputs
+    background, kind, _, _, normals, *tensors = inputs
     ctx.save_for_backward(background, *tensors, *output)
-    ctx.kind = kind
+    ctx.kind, ctx.normals = kind, normals
 
 
 def _background_gradient(ctx: Any, g_color: Tensor, alpha: Tensor) -> Tensor | None:
@@ -115,19 +115,19 @@ def _background_gradient(ctx: Any, g_color: Tensor, alpha: Tensor) -> Tensor | N
 def _rasterize_grad(ctx: Any, g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, _: Tensor) -> tuple:
     background, *saved = ctx.saved_tensors
     inputs, out, ticket = saved[: _FREE + 2], saved[_FREE + 2 : _FREE + 5], saved[-1]
-    wants = list(ctx.needs_input_grad[4:])
-    made = _rasterize_backward(ticket, background, ctx.kind, inputs, out, g_color, g_alpha, g_depth, wants)
-    return _background_gradient(ctx, g_color, out[1]), None, None, None, *_spread(made, wants)
+    wants = list(ctx.needs_input_grad[5:])
+    made = _rasterize_backward(ticket, background, ctx.kind, ctx.normals, inputs, out, g_color, g_alpha, g_depth, wants)
+    return _background_gradient(ctx, g_color, out[1]), None, None, None, None, *_spread(made, wants)
 
 
 _rasterize.register_autograd(_rasterize_grad, setup_context=_rasterize_setup)
 
 
 def rasterize(
-    background: Tensor | None, kind: int, width: int, height: int, *tensors: Tensor
+    background: Tensor | None, kind: int, width: int, height: int, normals: bool, *tensors: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Colour, alpha, depth and the number of pruned splats; arguments as `ops.rasterize` has checked them."""
-    color, alpha, depth, ticket = _rasterize(background, kind, width, height, *tensors)
+    """Colour (or normals), alpha, depth and the number of pruned splats; arguments as `ops.rasterize` checked them."""
+    color, alpha, depth, ticket = _rasterize(background, kind, width, height, normals, *tensors)
     return color, alpha, depth, ticket[0]
 
 
@@ -156,27 +156,27 @@ def sizes(binding: Any) -> tuple[int, int]:
 
 @torch.library.custom_op("avatars::render_bound", mutates_args=())
 def _render_bound(
-    background: Tensor | None, binding: int, kind: int, width: int, height: int, vertices: Tensor, mean: Tensor,
-    quaternion: Tensor, log_scale: Tensor, logit_opacity: Tensor, color: Tensor, delta: Tensor | None,
+    background: Tensor | None, binding: int, kind: int, width: int, height: int, normals: bool, vertices: Tensor,
+    mean: Tensor, quaternion: Tensor, log_scale: Tensor, logit_opacity: Tensor, color: Tensor, delta: Tensor | None,
     intrinsics: Tensor, camera: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     backend, cameras = dispatch.backend_of(vertices.device), (intrinsics, camera)
     inputs = (vertices, mean, quaternion, log_scale, logit_opacity, color, delta)
-    frame = backend.Frame()
+    frame = backend.Frame(normals)
     out = backend.bound_forward(frame, _bindings[binding], inputs, cameras, background, kind, width, height)
     return *out, _ticket(frame, len(vertices))
 
 
 @_render_bound.register_fake
-def _(background, binding, kind, width, height, vertices, *rest):
-    del background, binding, kind, rest
+def _(background, binding, kind, width, height, normals, vertices, *rest):
+    del background, binding, kind, normals, rest
     return _fake_pictures(vertices, width, height)
 
 
 @torch.library.custom_op("avatars::render_bound_backward", mutates_args=())
 def _render_bound_backward(
-    ticket: Tensor, background: Tensor | None, binding: int, kind: int, inputs: Sequence[Tensor], with_delta: bool,
-    out: Sequence[Tensor], g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, wants: Sequence[bool],
+    ticket: Tensor, background: Tensor | None, binding: int, kind: int, normals: bool, inputs: Sequence[Tensor],
+    with_delta: bool, out: Sequence[Tensor], g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, wants: Sequence[bool],
 ) -> list[Tensor]:  # fmt: skip
     backend, height, width = dispatch.backend_of(out[0].device), *out[0].shape[2:]
     splats: list[Tensor | None] = list(inputs[:-2])
@@ -185,7 +185,7 @@ def _render_bound_backward(
     cameras, mesh = inputs[-2:], _bindings[binding]
     frame = _passes.get(ticket.data_ptr())
     if frame is None:
-        frame = backend.Frame()
+        frame = backend.Frame(normals)
         backend.bound_forward(frame, mesh, splats, cameras, background, kind, width, height)
     grads = (g_color.contiguous(), g_alpha.contiguous(), g_depth.contiguous())
     made = backend.bound_backward(frame, mesh, splats, cameras, out, grads, wants[:_BOUND], any(wants[_BOUND:]))
@@ -193,39 +193,39 @@ def _render_bound_backward(
 
 
 @_render_bound_backward.register_fake
-def _(ticket, background, binding, kind, inputs, with_delta, out, g_color, g_alpha, g_depth, wants):
-    del ticket, background, binding, kind, out, g_color, g_alpha, g_depth
+def _(ticket, background, binding, kind, normals, inputs, with_delta, out, g_color, g_alpha, g_depth, wants):
+    del ticket, background, binding, kind, normals, out, g_color, g_alpha, g_depth
     all_inputs = list(inputs) if with_delta else [*inputs[:-2], None, *inputs[-2:]]
     return [torch.empty_like(t) for t, want in zip(all_inputs, wants, strict=True) if want and t is not None]
 
 
 def _render_bound_setup(ctx: Any, inputs: tuple, output: tuple) -> None:
-    background, binding, kind, _, _, *tensors = inputs
+    background, binding, kind, _, _, normals, *tensors = inputs
     ctx.save_for_backward(background, *tensors, *output)
-    ctx.binding, ctx.kind = binding, kind
+    ctx.binding, ctx.kind, ctx.normals = binding, kind, normals
 
 
 def _render_bound_grad(ctx: Any, g_color: Tensor, g_alpha: Tensor, g_depth: Tensor, _: Tensor) -> tuple:
     background, *saved = ctx.saved_tensors
     inputs, out, ticket = saved[: _BOUND + 2], saved[_BOUND + 2 : _BOUND + 5], saved[-1]
-    wants = list(ctx.needs_input_grad[5:])
+    wants = list(ctx.needs_input_grad[6:])
     made = _render_bound_backward(
-        ticket, background, ctx.binding, ctx.kind, [t for t in inputs if t is not None], inputs[_BOUND - 1] is not None,
-        out, g_color, g_alpha, g_depth, wants,
+        ticket, background, ctx.binding, ctx.kind, ctx.normals, [t for t in inputs if t is not None],
+        inputs[_BOUND - 1] is not None, out, g_color, g_alpha, g_depth, wants,
     )  # fmt: skip
-    return _background_gradient(ctx, g_color, out[1]), None, None, None, None, *_spread(made, wants)
+    return _background_gradient(ctx, g_color, out[1]), None, None, None, None, None, *_spread(made, wants)
 
 
 _render_bound.register_autograd(_render_bound_grad, setup_context=_render_bound_setup)
 
 
 def render_bound(
-    binding: Any, background: Tensor | None, kind: int, width: int, height: int, *tensors: Tensor | None
+    binding: Any, background: Tensor | None, kind: int, width: int, height: int, normals: bool, *tensors: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Colour, alpha, depth and the number of pruned splats; arguments as `ops.render_bound` has checked them."""
+    """Colour (or normals), alpha, depth and the number of pruned splats; as `ops.render_bound` checked them."""
     id(binding)
     draw: Any = _render_bound  # its arguments cannot be counted
-    color, alpha, depth, ticket = draw(background, _remember(binding), kind, width, height, *tensors)
+    color, alpha, depth, ticket = draw(background, _remember(binding), kind, width, height, normals, *tensors)
     return color, alpha, depth, ticket[0]
 
 

@@ -59,8 +59,8 @@ def free_forward(
     out = pictures(inputs[0], batch, width, height)
     native.check(
         native.library().av_rasterize_forward(
-            frame.handle, thread_count(), batch, count, width, height, *_pointers(inputs), *_pointers(cameras),
-            pointer(background), kind, *_pointers(out),
+            frame.handle, thread_count(), batch, count, width, height, frame.normals, *_pointers(inputs),
+            *_pointers(cameras), pointer(background), kind, *_pointers(out),
         )
     )  # fmt: skip
     return out
@@ -114,9 +114,9 @@ def bound_forward(
     out = pictures(vertices, batch, width, height)
     native.check(
         native.library().av_bound_forward(
-            frame.handle, thread_count(), batch, count, vertices.shape[1], width, height, _mesh(binding),
-            native.Params(*_pointers(params)), pointer(vertices), *_pointers(cameras), pointer(background), kind,
-            *_pointers(out),
+            frame.handle, thread_count(), batch, count, vertices.shape[1], width, height, frame.normals,
+            _mesh(binding), native.Params(*_pointers(params)), pointer(vertices), *_pointers(cameras),
+            pointer(background), kind, *_pointers(out),
         )
     )  # fmt: skip
     return out

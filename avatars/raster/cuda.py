@@ -88,10 +88,10 @@ def more_room(needed: int) -> int:
 
 
 class Frame:
-    """What a forward pass keeps for its backward pass."""
+    """What a forward pass keeps for its backward pass; arguments as `native.Frame`."""
 
-    def __init__(self) -> None:
-        self.raster = Raster()
+    def __init__(self, normals: bool = False) -> None:
+        self.raster = Raster(normals=normals)
         self.kept: tuple[Tensor | None, ...] = ()
         self.work: Tensor | None = None
         self.dropped: int | Tensor = 0

@@ -59,7 +59,7 @@ class Raster(Structure):
 
     _fields_ = [
         *_ints("batch", "count", "vertices", "width", "height", "tiles_x", "tiles_y", "background_kind"),
-        ("capacity", c_uint), ("pad", c_uint),
+        ("capacity", c_uint), ("normals", c_uint),
         ("bound", Bound), ("surface", Surface), ("free", Free),
         *_pointers("intrinsics", "camera_from_world", "background", "color", "alpha", "depth", "pruned", "status"),
         ("work", c_void_p * 17),

@@ -58,10 +58,10 @@ _SIGNATURES = {
     "av_lanes": [],
     "av_frame_free": [c_void_p],
     "av_frame_pruned": [c_void_p, c_int],
-    "av_rasterize_forward": [c_void_p] + [c_int] * 5 + [c_void_p] * 8 + [c_int] + [c_void_p] * 3,
+    "av_rasterize_forward": [c_void_p] + [c_int] * 6 + [c_void_p] * 8 + [c_int] + [c_void_p] * 3,
     "av_rasterize_backward": [c_void_p] + [c_int] * 2 + [c_void_p] * 18,
     "av_bound_forward": [c_void_p]
-    + [c_int] * 6
+    + [c_int] * 7
     + [POINTER(Mesh), POINTER(Params)]
     + [c_void_p] * 4
     + [c_int]
@@ -125,9 +125,14 @@ def _load(name: str) -> ctypes.CDLL:
 
 
 class Frame:
-    """What a forward pass keeps for its backward pass; goes back to the library's pool when it is dropped."""
+    """What a forward pass keeps for its backward pass; goes back to the library's pool when it is dropped.
 
-    def __init__(self) -> None:
+    Args:
+        normals: draw the splats' normals in the place of their colours.
+    """
+
+    def __init__(self, normals: bool = False) -> None:
+        self.normals = normals
         self._library = library()
         self.handle = self._library.av_frame_new()
         if not self.handle:

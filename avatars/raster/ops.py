@@ -43,6 +43,9 @@ class Rendered:
     pruned: int | Tensor = 0
     """Splats dropped because they were not finite or degenerate (not those merely out of sight); a tensor [] where the
     host does not wait for the number: in captured and compiled steps."""
+    normal: Tensor | None = None
+    """[B, 3, H, W] where it was asked for: sum over the splats of weight times normal, in the world; no longer than
+    alpha. A splat's normal is the unit vector along its shortest axis that faces the camera."""
 
 
 class OperatorLike(Protocol):
@@ -131,6 +134,7 @@ def rasterize(
     height: int,
     *,
     background: Tensor | None = None,
+    normals: bool = False,
     backend: str = "auto",
 ) -> Rendered:
     """Draw B sets of N Gaussians, differentiably in every tensor.
@@ -145,6 +149,7 @@ def rasterize(
         camera_from_world: [B, 4, 4], camera looking along +z, y down.
         width, height: px.
         background: None (black), [3], or [B, 3, H, W].
+        normals: also draw `Rendered.normal`, which costs as much again; differentiable like the rest.
         backend: `cpu`, `cuda`, `reference` (torch, any float dtype), or `auto`: the one of the tensors' device.
 
     Raises:
@@ -154,7 +159,9 @@ def rasterize(
     checks.picture(width, height)
     if checks.backend(backend) == "reference":
         tensors = (means, quats, scales, opacities, colors, intrinsics, camera_from_world)
-        return Rendered(*reference.rasterize(*tensors, width, height, background))
+        pictures = reference.rasterize(*tensors, width, height, background)
+        normal = reference.rasterize_normals(*tensors, width, height) if normals else None
+        return Rendered(*pictures, normal=normal)
     device = checks.device_of("means", means, 3, "[B, N, 3]")
     checks.backend(backend, device)
     b, n = means.shape[:2]
@@ -169,10 +176,15 @@ def rasterize(
         checks.float32("camera_from_world", camera_from_world, (b, 4, 4), device),
     )
     if torch.compiler.is_compiling():
-        return Rendered(*_compiled().rasterize(behind, kind, width, height, *tensors))
-    frame = dispatch.backend_of(device).Frame()
+        draw = _compiled().rasterize
+        color, alpha, depth, pruned = draw(behind, kind, width, height, False, *tensors)
+        normal = draw(None, 0, width, height, True, *tensors)[0] if normals else None
+        return Rendered(color, alpha, depth, pruned, normal)
+    frames = dispatch.backend_of(device).Frame
+    frame = frames()
     color, alpha, depth = _Rasterize.apply(frame, width, height, kind, behind, *tensors)
-    return Rendered(color, alpha, depth, frame.pruned(b))
+    normal = _Rasterize.apply(frames(normals=True), width, height, 0, None, *tensors)[0] if normals else None
+    return Rendered(color, alpha, depth, frame.pruned(b), normal)
 
 
 def _sizes(binding: BindingLike) -> tuple[int, int]:
@@ -221,6 +233,7 @@ def render_bound(
     width: int,
     height: int,
     background: Tensor | None = None,
+    normals: bool = False,
 ) -> Rendered:
     """Bind N splats to B posed meshes and draw them: one native call forward and one backward.
 
@@ -231,7 +244,7 @@ def render_bound(
         binding: a `Binding` of N splats to a mesh with V vertices.
         mean, quaternion, log_scale, logit_opacity, color: [N, 3], [N, 4] wxyz, [N, 3], [N], [N, 3]; see `data.Splats`.
         delta: [B, N, 9] added to mean (3), rotation vector (3) and colour (3), or None.
-        intrinsics, camera_from_world, width, height, background: as in `rasterize`.
+        intrinsics, camera_from_world, width, height, background, normals: as in `rasterize`.
 
     Raises:
         InputError: wrong shape or dtype, an empty picture, or a camera that is not finite.
@@ -253,10 +266,17 @@ def render_bound(
         checks.float32("camera_from_world", camera_from_world, (b, 4, 4), device),
     )
     if torch.compiler.is_compiling():
-        return Rendered(*_compiled().render_bound(binding, behind, kind, width, height, *tensors))
-    frame = dispatch.backend_of(device).Frame()
+        draw = _compiled().render_bound
+        image, alpha, depth, pruned = draw(binding, behind, kind, width, height, False, *tensors)
+        normal = draw(binding, None, 0, width, height, True, *tensors)[0] if normals else None
+        return Rendered(image, alpha, depth, pruned, normal)
+    frames = dispatch.backend_of(device).Frame
+    frame = frames()
     image, alpha, depth = _RenderBound.apply(frame, binding, width, height, kind, behind, *tensors)
-    return Rendered(image, alpha, depth, frame.pruned(b))
+    normal = None
+    if normals:
+        normal = _RenderBound.apply(frames(normals=True), binding, width, height, 0, None, *tensors)[0]
+    return Rendered(image, alpha, depth, frame.pruned(b), normal)
 
 
 class _Combine(torch.autograd.Function):

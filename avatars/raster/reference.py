@@ -24,11 +24,34 @@ MIN_RATIO = 1e-12
 MIN_QUATERNION = 1e-30
 
 
+def rotations_from(quats: Tensor) -> Tensor:
+    """Rotations [..., 3, 3]; a quaternion without direction gives NaN."""
+    largest = quats.abs().amax(-1, keepdim=True)
+    return matrix_from_quaternion(
+        torch.where(largest > MIN_QUATERNION, quats / largest.clamp_min(MIN_QUATERNION).detach(), torch.nan)
+    )
+
+
 def shapes_from(quats: Tensor, scales: Tensor) -> Tensor:
     """Matrices M [..., 3, 3] with covariance M M^T; a quaternion without direction gives NaN."""
-    largest = quats.abs().amax(-1, keepdim=True)
-    quats = torch.where(largest > MIN_QUATERNION, quats / largest.clamp_min(MIN_QUATERNION).detach(), torch.nan)
-    return matrix_from_quaternion(quats) * scales[..., None, :]
+    return rotations_from(quats) * scales[..., None, :]
+
+
+def normals_from(means: Tensor, rotations: Tensor, scales: Tensor, colors: Tensor, camera_from_world: Tensor) -> Tensor:
+    """Unit normals [B, N, 3] of Gaussians in the world: their shortest axes, the first of equals, towards the camera.
+
+    Args:
+        means, scales, colors: [B, N, 3]; rotations: [B, N, 3, 3]; camera_from_world: [B, 4, 4].
+
+    A colour that cannot be drawn gives NaN, so that normals are pruned with it.
+    """
+    shortest = scales.abs().argmin(-1)[..., None, None].expand(*scales.shape, 1)
+    axis = rotations.gather(-1, shortest).squeeze(-1)
+    turn, shift = camera_from_world[:, None, :3, :3], camera_from_world[:, None, :3, 3]
+    point, way = ((turn @ v[..., None]).squeeze(-1) for v in (means, axis))
+    away = (way * (point + shift)).sum(-1, keepdim=True) > 0
+    usable = (colors.abs() <= MAX_COLOR).all(-1, keepdim=True)
+    return torch.where(usable, torch.where(away, -axis, axis), torch.nan)
 
 
 def project(
@@ -135,6 +158,22 @@ def rasterize(
     """Colour [B, 3, H, W], alpha and depth [B, 1, H, W]; arguments as `ops.rasterize`, of any float dtype."""
     shapes = shapes_from(quats, scales)
     return rasterize_shapes(means, shapes, opacities, colors, intrinsics, camera_from_world, width, height, background)
+
+
+def rasterize_normals(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    intrinsics: Tensor,
+    camera_from_world: Tensor,
+    width: int,
+    height: int,
+) -> Tensor:
+    """`ops.Rendered.normal` [B, 3, H, W]; arguments as `rasterize`."""
+    normals = normals_from(means, rotations_from(quats), scales, colors, camera_from_world)
+    return rasterize(means, quats, scales, opacities, normals, intrinsics, camera_from_world, width, height)[0]
 
 
 def ssim_map(image: Tensor, target: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ struct RasterWork {
 struct Raster {
   i32 batch, count, vertices, width, height, tiles_x, tiles_y, background_kind;
   u32 capacity;  // M
-  u32 pad;
+  u32 normals;   // not 0: the splats' normals are drawn in the place of their colours
   Bound bound;
   Surface surface;
   Free free;
@@ -154,7 +154,7 @@ struct Adam {
 
 // Order of a forward pass:   prepare, project_bound | project_free, allocate, scatter, blend
 // Order of a backward pass:  blend_backward (blend_backward_depth where g_depth is given),
-//                            project_bound_backward | project_free_backward,
+//                            project_bound_backward (project_bound_backward_normals) | project_free_backward,
 //                            camera_finish where g_camera is given,
 //                            vertex_gather, vertex_finish where g_bound.vertices is given
 // Learned bases:             combine before project_bound; combine_backward after its backward pass, combine_finish
@@ -163,7 +163,8 @@ struct Adam {
 // Optimizer:                 adam_tick, then adam and (in combine_backward) the bases
 enum Kernel {
   kPrepare, kProjectBound, kProjectFree, kAllocate, kScatter, kBlend,                             // Raster
-  kBlendBackward, kBlendBackwardDepth, kProjectBoundBackward, kProjectFreeBackward, kCameraFinish,  // Raster
+  kBlendBackward, kBlendBackwardDepth, kProjectBoundBackward, kProjectBoundBackwardNormals,        // Raster
+  kProjectFreeBackward, kCameraFinish,                                                             // Raster
   kVertexGather, kVertexFinish,                                                                    // Raster
   kCombine, kCombineBackward, kCombineFinish,                                                      // Bases
   kLoss, kLossReduce, kLossBackward,                                                               // Loss
@@ -175,7 +176,8 @@ enum Kernel {
 
 constexpr const char* kKernelNames[kKernels] = {
     "av_prepare", "av_project_bound", "av_project_free", "av_allocate", "av_scatter", "av_blend",
-    "av_blend_backward", "av_blend_backward_depth", "av_project_bound_backward", "av_project_free_backward", "av_camera_finish",
+    "av_blend_backward", "av_blend_backward_depth", "av_project_bound_backward", "av_project_bound_backward_normals",
+    "av_project_free_backward", "av_camera_finish",
     "av_vertex_gather", "av_vertex_finish",
     "av_combine", "av_combine_backward", "av_combine_finish",
     "av_loss", "av_loss_reduce", "av_loss_backward",
@@ -196,7 +198,7 @@ inline Launch launch_of(Kernel kernel, const Raster& r) {
     case kPrepare: return {blocks_for(tiles > (u32)r.vertices ? (i64)tiles : (i64)r.vertices, kThreads), views, 1, kThreads};
     case kAllocate: return {2, views, 1, 512};
     case kBlend: case kBlendBackward: case kBlendBackwardDepth: return {tiles, views, 1, kThreads};
-    case kProjectBoundBackward: return {backward_blocks(r), 1, 1, kThreads};
+    case kProjectBoundBackward: case kProjectBoundBackwardNormals: return {backward_blocks(r), 1, 1, kThreads};
     case kProjectFreeBackward: return {blocks_for(r.count, kThreads), views, 1, kThreads};
     case kCameraFinish: return {views, 1, 1, 32 * kCameraSums};
     case kVertexGather: return {blocks_for(r.vertices, 64), views, 1, 192};

@@ -19,6 +19,14 @@ GS_DEVICE bool usable_quaternion(const float q[4]) {
          finite(q[2]) && finite(q[3]);
 }
 
+GS_DEVICE bool usable_color(const V3<float>& c) { return fabsf(c.x) <= kMaxColor && fabsf(c.y) <= kMaxColor && fabsf(c.z) <= kMaxColor; }
+
+// Puts an axis in the place of the colour, for a view of normals; what the colour would have pruned stays pruned.
+GS_DEVICE void show_axis(Gaussian& s, const V3<float>& axis) {
+  s.valid = s.valid && usable_color(s.color);
+  s.color = axis;
+}
+
 GS_DEVICE Camera load_camera(const Raster& p, u32 b) { return *reinterpret_cast<const Camera*>(p.work.cameras + (u64)b * kCameraFloats); }
 static_assert(sizeof(Camera) == kCameraFloats * sizeof(float), "params.h and gs_project.h must agree");
 
@@ -108,6 +116,7 @@ GS_DEVICE FreeSplat load_free(const Raster& p, u64 at) {
   o.scale = load3(p.free.scales + at * 3);
   o.gaussian = {load3(p.free.means + at * 3), scale_columns(rotation(o.unit), o.scale), p.free.opacities[at], load3(p.free.colors + at * 3),
                 usable_quaternion(q)};
+  if (p.normals) show_axis(o.gaussian, shortest_axis(rotation(o.unit), o.scale));
   return o;
 }
 
@@ -118,12 +127,13 @@ GS_DEVICE void project_splat(const Raster& p, u32 b, u32 i, bool here, const Gau
   Box box = {0, 0, -1, -1};
   bool pruned = false;
   if (here) {
-    const Projection<float> q = project(load_camera(p, b), g.mean, g.shape);
+    const Camera camera = load_camera(p, b);
+    const Projection<float> q = project(camera, g.mean, g.shape);
     const Footprint<float>& f = q.out;
     const float opacity = g.opacity * f.opacity_factor;
     const bool beyond = f.depth < kNear || f.depth > kFar;
     const bool sane = g.valid && finite(f.mx) && finite(f.my) && finite(f.depth) && q.var_x <= kMaxVariance && q.var_y <= kMaxVariance &&
-                      finite(opacity) && fabsf(g.color.x) <= kMaxColor && fabsf(g.color.y) <= kMaxColor && fabsf(g.color.z) <= kMaxColor;
+                      finite(opacity) && usable_color(g.color);
     pruned = !sane && !beyond;
     const float cut = log2_fast(fmaxf(opacity * 255.0f, 1e-30f)) + 1e-3f, reach = fmaxf(cut, 0.0f) * (2.0f / kLog2e);
     const float ex = fsqrt(reach * q.var_x) + 1e-3f, ey = fsqrt(reach * q.var_y) + 1e-3f;
@@ -140,7 +150,8 @@ GS_DEVICE void project_splat(const Raster& p, u32 b, u32 i, bool here, const Gau
     float* record = p.work.splats + at * kRowFloats;
     store4(record, e.mx, e.my, e.ha, e.k);
     store4(record + 4, e.hd, opacity, e.cut, f.depth);
-    store4(record + 8, g.color.x, g.color.y, g.color.z, 0.0f);
+    const float sign = p.normals && faces_away(camera, q, g.color) ? -1.0f : 1.0f;
+    store4(record + 8, g.color.x * sign, g.color.y * sign, g.color.z * sign, 0.0f);
     p.work.depth[at] = visible ? __float_as_uint(f.depth) : kHidden;
   }
   u32 span[2], total;
@@ -167,6 +178,7 @@ GS_KERNEL(256, 2) av_project_bound(GS_PARAMETER(Raster) p) {
     load_surface(p, b, i, s);
     const gs::Bound<float> at = bind(s.local, s.position, s.t, s.s);
     g = {at.mean, at.shape, s.opacity, s.color, s.valid};
+    if (p.normals) show_axis(g, axis_of(at));
   }
   project_splat(p, b, i, here, g, scratch);
 }

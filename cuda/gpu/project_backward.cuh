@@ -6,7 +6,7 @@
 namespace gs {
 namespace gpu {
 
-// Gradient of a Gaussian in the world; zero where it was not drawn.
+// Gradient of a Gaussian in the world; zero where it was not drawn. In a view of normals `color` is that of the axis.
 struct GaussianGrad { V3<float> mean; M3<float> shape; float opacity; V3<float> color; bool seen; };
 
 // Sum of the gradient rows of splat i of view b: mx, my, a, k, d, opacity, r, g, b, z.
@@ -27,7 +27,7 @@ GS_DEVICE bool gather_rows(const Raster& p, u32 b, u32 i, float g[10]) {
 
 // From the sums of a splat's rows to its Gaussian; `camera` gets its share of the gradient of fx, fy, cx, cy, the pose's
 // rotation and translation.
-GS_DEVICE GaussianGrad project_splat_vjp(const Raster& p, u32 b, const Gaussian& s, const float g[10], float camera[kCameraSums]) {
+GS_DEVICE GaussianGrad project_splat_vjp(const Raster& p, u32 b, bool normals, const Gaussian& s, const float g[10], float camera[kCameraSums]) {
   GaussianGrad o = {};
   o.seen = true;
   const Camera c = load_camera(p, b);
@@ -37,7 +37,8 @@ GS_DEVICE GaussianGrad project_splat_vjp(const Raster& p, u32 b, const Gaussian&
   o.mean = rotate_back(c, v.point);
   o.shape = rotate_back(c, v.m);
   o.opacity = g[5] * q.out.opacity_factor;
-  o.color = {g[6], g[7], g[8]};
+  const float sign = normals && faces_away(c, q, s.color) ? -1.0f : 1.0f;
+  o.color = {g[6] * sign, g[7] * sign, g[8] * sign};
   const V3<float> turned[3] = {gs::mul(s.shape, v.m.r0), gs::mul(s.shape, v.m.r1), gs::mul(s.shape, v.m.r2)};
   const float point[3] = {v.point.x, v.point.y, v.point.z};
   camera[0] = v.fx;
@@ -93,24 +94,27 @@ GS_DEVICE void forget(BoundSplat& s) {
 }
 
 // Back through the projection of one splat of one view.
+template <bool kNormals>
 GS_DEVICE GaussianGrad bound_splat_vjp(const Raster& p, u32 b, u32 i, BoundSplat& s, bool usable, float camera[kCameraSums]) {
   float g[10];
   if (!gather_rows(p, b, i, g)) return {};
   load_delta(p, b, i, s, usable);
   load_surface(p, b, i, s);
   const gs::Bound<float> at = bind(s.local, s.position, s.t, s.s);
-  return project_splat_vjp(p, b, {at.mean, at.shape, s.opacity, s.color, s.valid}, g, camera);
+  return project_splat_vjp(p, b, kNormals, {at.mean, at.shape, s.opacity, kNormals ? axis_of(at) : s.color, s.valid}, g, camera);
 }
 
 // Back through its binding; adds to `total`.
+template <bool kNormals>
 GS_DEVICE void bind_splat_vjp(const Raster& p, u32 b, u32 i, BoundSplat& s, const GaussianGrad& g, float* total) {
   LocalGrad<float> l = {};
+  const V3<float> color = kNormals ? V3<float>{0.0f, 0.0f, 0.0f} : g.color;
   if (g.seen) {
     forget(s);
-    l = bind_vjp(s.local, bind(s.local, s.position, s.t, s.s), g.mean, g.shape);
+    l = bind_vjp(s.local, bind(s.local, s.position, s.t, s.s), g.mean, g.shape, kNormals ? &g.color : nullptr);
     const float all[kLocalSums] = {l.mean.x,          l.mean.y,     l.mean.z,      l.quaternion[0], l.quaternion[1],
                                    l.quaternion[2],   l.quaternion[3], l.log_scale.x, l.log_scale.y, l.log_scale.z,
-                                   g.opacity * s.opacity * (1.0f - s.opacity), g.color.x, g.color.y, g.color.z};
+                                   g.opacity * s.opacity * (1.0f - s.opacity), color.x, color.y, color.z};
     for (i32 k = 0; k < kLocalSums; k++) total[k] += all[k];
   }
   const u64 at_view = (u64)b * (u32)p.count + i;
@@ -118,7 +122,7 @@ GS_DEVICE void bind_splat_vjp(const Raster& p, u32 b, u32 i, BoundSplat& s, cons
     float* d = p.g_bound.delta + at_view * 9;
     store3(d, l.mean);
     store3(d + 3, l.turn);
-    store3(d + 6, g.color);
+    store3(d + 6, color);
   }
   if (p.g_bound.vertices) {
     float* row = p.work.surface_rows + at_view * kRowFloats;
@@ -131,13 +135,16 @@ GS_DEVICE void bind_splat_vjp(const Raster& p, u32 b, u32 i, BoundSplat& s, cons
 GS_DEVICE u32 groups_of(i32 batch) { return batch >= 8 ? 8u : batch >= 4 ? 4u : batch >= 2 ? 2u : 1u; }
 
 // A block takes 256 / groups splats; each of its groups takes every groups-th view of them.
-GS_KERNEL(256, 2) av_project_bound_backward(GS_PARAMETER(Raster) p) {
-  GS_SHARED float scratch[kWarps][kCameraSums];
-  GS_SHARED float totals[kThreads][kLocalSums + 1];
+struct BoundShared {
+  float camera[kWarps][kCameraSums];
+  float totals[kThreads][kLocalSums + 1];
+};
+
+template <bool kNormals> GS_DEVICE void bound_backward(const Raster& p, BoundShared& shared) {
   const u32 groups = groups_of(p.batch), splats = kThreads / groups, group = threadIdx.x / splats;
   const u32 i = blockIdx.x * splats + threadIdx.x % splats, warps = splats / 32;
   const bool here = i < (u32)p.count;
-  float* const total = totals[threadIdx.x];  // not in registers: bind_vjp needs every one
+  float* const total = shared.totals[threadIdx.x];  // not in registers: bind_vjp needs every one
   float camera[kCameraSums];
   for (i32 k = 0; k < kLocalSums; k++) total[k] = 0.0f;
   BoundSplat s = {};
@@ -147,19 +154,30 @@ GS_KERNEL(256, 2) av_project_bound_backward(GS_PARAMETER(Raster) p) {
     const bool active = b < (u32)p.batch;
     for (i32 k = 0; k < kCameraSums; k++) camera[k] = 0.0f;
     GaussianGrad g = {};
-    if (here && active) g = bound_splat_vjp(p, b, i, s, usable, camera);
+    if (here && active) g = bound_splat_vjp<kNormals>(p, b, i, s, usable, camera);
     if (p.g_camera)
-      sum_camera(camera, scratch, group * warps, warps, active,
+      sum_camera(camera, shared.camera, group * warps, warps, active,
                  p.work.camera_partial + ((u64)(active ? b : 0) * gridDim.x + blockIdx.x) * kCameraSums);
-    if (here && active) bind_splat_vjp(p, b, i, s, g, total);
+    if (here && active) bind_splat_vjp<kNormals>(p, b, i, s, g, total);
   }
   if (groups > 1) {
     __syncthreads();
     if (group == 0)
       for (u32 other = 1; other < groups; other++)
-        for (i32 k = 0; k < kLocalSums; k++) total[k] += totals[other * splats + threadIdx.x][k];
+        for (i32 k = 0; k < kLocalSums; k++) total[k] += shared.totals[other * splats + threadIdx.x][k];
   }
   if (here && group == 0) store_sums(p.g_bound, i, total);
+}
+
+GS_KERNEL(256, 2) av_project_bound_backward(GS_PARAMETER(Raster) p) {
+  GS_SHARED BoundShared shared;
+  bound_backward<false>(p, shared);
+}
+
+// Of a view of normals: their gradient takes more registers.
+GS_KERNEL(256, 1) av_project_bound_backward_normals(GS_PARAMETER(Raster) p) {
+  GS_SHARED BoundShared shared;
+  bound_backward<true>(p, shared);
 }
 
 GS_KERNEL(256, 2) av_project_free_backward(GS_PARAMETER(Raster) p) {
@@ -172,16 +190,18 @@ GS_KERNEL(256, 2) av_project_free_backward(GS_PARAMETER(Raster) p) {
     const FreeSplat s = load_free(p, at);
     float rows[10];
     GaussianGrad g = {};
-    if (gather_rows(p, b, i, rows)) g = project_splat_vjp(p, b, s.gaussian, rows, camera);
+    if (gather_rows(p, b, i, rows)) g = project_splat_vjp(p, b, p.normals != 0, s.gaussian, rows, camera);
     const FreeGrad& out = p.g_free;
     if (out.means) store3(out.means + at * 3, g.mean);
     if (out.opacities) out.opacities[at] = g.opacity;
-    if (out.colors) store3(out.colors + at * 3, g.color);
+    if (out.colors) store3(out.colors + at * 3, p.normals ? V3<float>{0.0f, 0.0f, 0.0f} : g.color);
     V3<float> scale = {0.0f, 0.0f, 0.0f};
     float quat[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     if (g.seen) {
       scale = column_dots(rotation(s.unit), g.shape);
-      rotation_vjp(s.unit, scale_columns(g.shape, s.scale), quat);
+      M3<float> turn = scale_columns(g.shape, s.scale);
+      if (p.normals) shortest_axis_vjp(s.scale, g.color, turn);
+      rotation_vjp(s.unit, turn, quat);
     }
     if (out.scales) store3(out.scales + at * 3, scale);
     if (out.quats)

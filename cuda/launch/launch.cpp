@@ -164,7 +164,7 @@ AV_API int av_cuda_backward(const void* module, int device, void* stream, Raster
   const bool bound = raster->bound.mean != nullptr, vertices = bound && raster->g_bound.vertices;
   return Sequence<Raster>(of(module), device, stream, *raster)
       .then(raster->g_depth ? kBlendBackwardDepth : kBlendBackward)
-      .then(bound ? kProjectBoundBackward : kProjectFreeBackward)
+      .then(!bound ? kProjectFreeBackward : raster->normals ? kProjectBoundBackwardNormals : kProjectBoundBackward)
       .where(raster->g_camera != nullptr, kCameraFinish)
       .where(vertices, kVertexGather)
       .where(vertices, kVertexFinish)

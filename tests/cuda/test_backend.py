@@ -54,6 +54,23 @@ def test_bound_splats_match_the_reference(on_cuda: Fake, batch: int, delta: bool
     close(ours, theirs, grads, torch.autograd.grad(scenes.probe(theirs, 2), [t for t in y if t is not None]))
 
 
+def test_normals_are_a_second_drawing(on_cuda: Fake):
+    binding, tensors = scenes.bound(2, 2, 80)
+    free = scenes.free(3, 1, 60)
+    x, y = scenes.leaves(tensors), scenes.leaves(tensors, torch.float64)
+    ours, theirs = ops.render_bound(x[0], binding, *x[1:9], *SIZE, normals=True), scenes.reference_bound(binding, y)
+    assert on_cuda.calls() == FORWARD * 2
+    assert (ours.normal - theirs.normal).abs().max() < 1e-5
+    parts = ("color", "normal")
+    grads = torch.autograd.grad(scenes.probe(ours, 2, parts), x)
+    calls = on_cuda.calls()
+    assert calls.count("av_project_bound_backward") == calls.count("av_project_bound_backward_normals") == 1
+    close(ours, theirs, grads, torch.autograd.grad(scenes.probe(theirs, 2, parts), y))
+    drawn = ops.rasterize(*free, *SIZE, normals=True)
+    expected = ops.rasterize(*[t.double() for t in free], *SIZE, normals=True, backend="reference")
+    assert (drawn.normal - expected.normal).abs().max() < 1e-5
+
+
 def test_only_wanted_gradients_are_made(on_cuda: Fake):
     binding, tensors = scenes.bound(4, 1, 60)
     every = scenes.leaves(tensors)

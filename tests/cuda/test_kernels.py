@@ -88,6 +88,34 @@ def test_free_splats_match_the_reference(seed: int, size: tuple[int, int], backg
     assert_close(device.backward(ours, *given, shapes(FREE + CAMERA, tensors)), expected, 1e-4)  # measured 2e-5
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_normals_match_the_reference(batch: int, device: Emulator):
+    binding, bound = scenes.bound(5, batch, 200 if batch == 1 else 80)
+    free = scenes.free(5, batch, 80)
+    free[2][..., 1] = 0  # a disc without thickness
+    free[4][0, 7] = float("nan")
+    y, z = scenes.leaves(bound, torch.float64), scenes.leaves(free, torch.float64)
+    cases = (
+        (scenes.reference_bound(binding, y), y, bound, BOUND, draw_bound(device, binding, bound, normals=True)),
+        (
+            ops.rasterize(*z, *SIZE, normals=True, backend="reference"),
+            z,
+            free,
+            FREE,
+            draw_free(device, free, normals=True),
+        ),
+    )
+    for theirs, leaves, tensors, names, ours in cases:
+        assert np.abs(ours.color - theirs.normal.detach().numpy()).max() < 1e-5
+        given = torch.randn(theirs.normal.shape, generator=torch.Generator().manual_seed(6))
+        made = torch.autograd.grad((theirs.normal * given).sum(), leaves, allow_unused=True)
+        zero = (torch.zeros_like(t) if g is None else g.nan_to_num() for g, t in zip(made, leaves, strict=True))
+        grads = device.backward(ours, given, None, None, shapes(names + CAMERA, tensors))
+        assert not grads["color" if names == BOUND else "colors"].any()
+        assert_close(grads, dict(zip(names + CAMERA, zero, strict=True)), 1e-4)  # measured 2e-5
+    assert ours.pruned[0] == 1
+
+
 def everything(emulated: ctypes.CDLL, order: int, capacity: int) -> list[bytes]:
     """Pictures and gradients as bytes."""
     binding, tensors = scenes.bound(7, 3, 300)

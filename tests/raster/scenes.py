@@ -86,8 +86,13 @@ def reference_bound(
 ) -> ops.Rendered:
     """`ops.render_bound` in plain torch, any float dtype."""
     means, rotations, scales, opacities, colors = bind_reference(tensors[0], binding, *tensors[1:7])
-    shapes = rotations * scales[..., None, :]
-    return ops.Rendered(*reference.rasterize_shapes(means, shapes, opacities, colors, *tensors[7:9], *size, background))
+    shapes, (intrinsics, pose) = rotations * scales[..., None, :], tensors[7:9]
+
+    def draw(colors: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        return reference.rasterize_shapes(means, shapes, opacities, colors, intrinsics, pose, *size, background)
+
+    normals = reference.normals_from(means, rotations, scales, colors, pose)
+    return ops.Rendered(*draw(colors, background), normal=draw(normals, None)[0])
 
 
 def probe(rendered: ops.Rendered, seed: int, parts: tuple[str, ...] = ("color", "alpha", "depth")) -> Tensor:

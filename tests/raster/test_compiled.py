@@ -64,6 +64,24 @@ def test_a_training_step(delta: bool):
         assert (a is None and b is None) or torch.equal(a, b)
 
 
+def test_normals():
+    binding, tensors = scenes.bound(1, 1, 60)
+
+    def free(*x: Tensor) -> Tensor:
+        return ops.rasterize(*x, 40, 30, normals=True).normal.square().sum()
+
+    def bound(*x: Tensor) -> Tensor:
+        return ops.render_bound(x[0], binding, *x[1:9], 40, 30, normals=True).normal.square().sum()
+
+    for function, leaves in ((free, scenes.leaves(scenes.free(0, 2, 50))), (bound, scenes.leaves(tensors))):
+        eager, traced = function(*leaves), whole(function)(*leaves)
+        assert torch.equal(eager, traced)
+        assert eager > 1
+        grads = [torch.autograd.grad(value, leaves, allow_unused=True) for value in (eager, traced)]
+        for a, b in zip(*grads, strict=True):
+            assert (a is None and not b.any()) or torch.equal(a, b)
+
+
 def test_each_binding_has_its_own_program():
     def function(binding: object, *x: Tensor) -> Tensor:
         return ops.render_bound(x[0], binding, *x[1:9], scenes.WIDTH, scenes.HEIGHT).color
@@ -83,10 +101,10 @@ def test_metrics_compile_too():
 def test_ops_keep_torchs_rules():
     """Schemas, fakes and gradients, by torch's own checker."""
     tensors = scenes.leaves(scenes.free(3, 1, 20))
-    torch.library.opcheck(compiled._rasterize, (None, 0, 20, 16, *tensors))
+    torch.library.opcheck(compiled._rasterize, (None, 0, 20, 16, False, *tensors))
     binding, bound = scenes.bound(3, 1, 20)
     key = compiled._remember(binding)
-    torch.library.opcheck(compiled._render_bound, (None, key, 0, 20, 16, *scenes.leaves(bound)))
+    torch.library.opcheck(compiled._render_bound, (None, key, 0, 20, 16, True, *scenes.leaves(bound)))
     bases, weights = scenes.leaves([torch.rand(7, 9, 4), torch.rand(2, 4)])
     torch.library.opcheck(compiled.combine, (bases, weights))
     image, target = torch.rand(1, 3, 9, 8, requires_grad=True), torch.rand(1, 3, 9, 8)
@@ -95,19 +113,22 @@ def test_ops_keep_torchs_rules():
 
 def test_a_pass_that_nobody_needs_is_freed():
     x = scenes.free(0, 1, 20)
-    color, _, _, ticket = compiled._rasterize(None, 0, 20, 16, *x)
+    color, _, _, ticket = compiled._rasterize(None, 0, 20, 16, False, *x)
     assert ticket.data_ptr() in compiled._passes
     del color, ticket
     assert not compiled._passes
 
 
-def test_a_copied_ticket_makes_the_backward_pass_draw_again():
+@pytest.mark.parametrize("normals", [False, True])
+def test_a_copied_ticket_makes_the_backward_pass_draw_again(normals: bool):
     x = scenes.free(0, 1, 20)
-    *out, ticket = compiled._rasterize(None, 0, 20, 16, *x)
+    *out, ticket = compiled._rasterize(None, 0, 20, 16, normals, *x)
     grads = [torch.randn_like(p) for p in out]
-    first = compiled._rasterize_backward(ticket, None, 0, x, out, *grads, [True] * 7)
-    again = compiled._rasterize_backward(ticket.clone(), None, 0, x, out, *grads, [True] * 7)
+    rest = (None, 0, normals, x, out, *grads, [True] * 7)
+    first = compiled._rasterize_backward(ticket, *rest)
+    again = compiled._rasterize_backward(ticket.clone(), *rest)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert first[4].any() != normals  # colours have no part in normals
 
 
 def test_eager_users_do_not_pay_for_the_tracer():

@@ -21,6 +21,7 @@ void body_of(Kernel kernel, const void* params) {
     case kBlendBackward: return av_blend_backward(r);
     case kBlendBackwardDepth: return av_blend_backward_depth(r);
     case kProjectBoundBackward: return av_project_bound_backward(r);
+    case kProjectBoundBackwardNormals: return av_project_bound_backward_normals(r);
     case kProjectFreeBackward: return av_project_free_backward(r);
     case kCameraFinish: return av_camera_finish(r);
     case kVertexGather: return av_vertex_gather(r);

@@ -97,12 +97,13 @@ class Emulator:
         background: Any = None,
         capacity: int = 20000,
         wanted: tuple[str, ...] = (),
+        normals: bool = False,
     ) -> Drawn:
         """Draw bound or free splats; `wanted` names the gradients that a backward pass will want."""
         arrays = {k: _array(v) for k, v in splats.items()}
         intrinsics, camera, background = _array(intrinsics), _array(camera), _array(background)
         batch, (width, height), bound = len(intrinsics), size, binding is not None
-        p = Raster(batch=batch, width=width, height=height, capacity=capacity)
+        p = Raster(batch=batch, width=width, height=height, capacity=capacity, normals=normals)
         p.tiles_x, p.tiles_y = -(-width // TILE), -(-height // TILE)
         p.background_kind = 0 if background is None else 1 if background.ndim == 1 else 2
         keep: list[Any] = [arrays, intrinsics, camera, background]
@@ -145,7 +146,7 @@ class Emulator:
         for name, array in out.items():
             setattr(_gradients_in(p, name), name, address(array))
         kernels = ["blend_backward" if g_depth is None else "blend_backward_depth"]
-        kernels.append("project_bound_backward" if bound else "project_free_backward")
+        kernels.append(("project_bound_backward" + "_normals" * p.normals) if bound else "project_free_backward")
         kernels += ["camera_finish"] if "g_camera" in out else []
         kernels += ["vertex_gather", "vertex_finish"] if "vertices" in out else []
         for kernel in kernels:

@@ -9,7 +9,8 @@ import numpy as np
 
 KERNELS = (
     "prepare", "project_bound", "project_free", "allocate", "scatter", "blend",
-    "blend_backward", "blend_backward_depth", "project_bound_backward", "project_free_backward", "camera_finish",
+    "blend_backward", "blend_backward_depth", "project_bound_backward", "project_bound_backward_normals",
+    "project_free_backward", "camera_finish",
     "vertex_gather", "vertex_finish",
     "combine", "combine_backward", "combine_finish",
     "loss", "loss_reduce", "loss_backward",
@@ -51,7 +52,7 @@ class Raster(Structure):
     _fields_ = [
         *_fields(c_int, "batch count vertices width height tiles_x tiles_y background_kind"),
         ("capacity", c_uint),
-        ("pad", c_uint),
+        ("normals", c_uint),
         ("bound", Bound),
         ("surface", Surface),
         ("free", Free),
