@@ -71,7 +71,7 @@ inline int project_lanes(View& v, const Gaussians& s, int i, int n) {
   const VF ex = fsqrt(reach * p.var_x) + 1e-3f, ey = fsqrt(reach * p.var_y) + 1e-3f;
   const VI visible = sane & ~beyond & (opacity >= kAlphaMin) & (f.mx + ex > 0.5f) & (f.mx - ex < v.width - 0.5f) &
                      (f.my + ey > 0.5f) & (f.my - ey < v.height - 0.5f);
-  const VI pruned = ~sane & ~beyond;
+  const VI pruned = ~sane & ~(beyond & is_finite(f.depth));  // what is behind or far away is fine, but not at infinity
   const VF half = broadcast(-0.5f * kLog2e), ha = half * f.a, hd = half * f.d;
   const float px = 1.0f / kTile;  // pixels' centres lie at half-integers
   const VI x0 = truncate(vmax(f.mx - ex + 0.5f, VF{}) * px), y0 = truncate(vmax(f.my - ey + 0.5f, VF{}) * px);

@@ -134,7 +134,7 @@ GS_DEVICE void project_splat(const Raster& p, u32 b, u32 i, bool here, const Gau
     const bool beyond = f.depth < kNear || f.depth > kFar;
     const bool sane = g.valid && finite(f.mx) && finite(f.my) && finite(f.depth) && q.var_x <= kMaxVariance && q.var_y <= kMaxVariance &&
                       finite(opacity) && usable_color(g.color);
-    pruned = !sane && !beyond;
+    pruned = !sane && !(beyond && finite(f.depth));  // what is behind or far away is fine, but not at infinity
     const float cut = log2_fast(fmaxf(opacity * 255.0f, 1e-30f)) + 1e-3f, reach = fmaxf(cut, 0.0f) * (2.0f / kLog2e);
     const float ex = fsqrt(reach * q.var_x) + 1e-3f, ey = fsqrt(reach * q.var_y) + 1e-3f;
     const bool visible = sane && !beyond && opacity >= kAlphaMin && f.mx + ex > 0.5f && f.mx - ex < (float)p.width - 0.5f && f.my + ey > 0.5f &&

@@ -1,4 +1,4 @@
-"""Bad numbers: pruned and counted, never a NaN in a picture or a gradient."""
+"""A thousand seeds of bad numbers: never a NaN in a picture or a gradient, and what is empty stays empty."""
 
 from __future__ import annotations
 
@@ -8,75 +8,52 @@ import torch
 
 from avatars.raster import ops
 
-from . import scenes
+from . import scenes, spoilt
 
-BAD = [float("nan"), float("inf"), float("-inf"), 0.0, 1e30, -1e30, 1e-30, 1e38, -1.0]
-
-
-def scene(rng: np.random.Generator):
-    """A tiny scene in which about a third of the numbers are spoilt, with a picture of odd size."""
-    count = int(rng.integers(0, 12))
-    tensors = scenes.free(int(rng.integers(1 << 30)), 1, count)
-    for k in range(5):
-        flat = tensors[k].view(-1)
-        if rng.random() < 0.5 and len(flat):
-            for i in rng.integers(0, len(flat), int(rng.integers(1, 4))):
-                flat[i] = float(rng.choice(BAD))
-    if rng.random() < 0.3:
-        tensors[2] = tensors[2] * float(rng.choice([1e30, 1e-30, 1e8, 1e3]))
-    if rng.random() < 0.2:
-        tensors[3] = tensors[3].round()
-    if rng.random() < 0.1:
-        tensors[0][..., 2] -= 5
-    width, height = int(rng.integers(1, 40)), int(rng.integers(1, 40))
-    return tensors, width, height
+BLOCK = 125
 
 
-@pytest.mark.parametrize("block", range(4))
-def test_a_thousand_spoilt_scenes_stay_finite(block: int):
-    rng = np.random.default_rng(block)
+@pytest.mark.parametrize("block", range(8))
+def test_a_thousand_seeds(block: int):
     pruned = 0
-    for _ in range(300):
-        tensors, width, height = scene(rng)
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        tensors, (width, height) = spoilt.free(seed)
         background = torch.rand(1, 3, height, width)
         x = scenes.leaves(tensors)
-        drawn = ops.rasterize(*x, width, height, background=background)
+        drawn = ops.rasterize(*x, width, height, background=background, normals=seed % 5 == 0)
         pruned += drawn.pruned
-        assert all(p.isfinite().all() for p in (drawn.color, drawn.alpha, drawn.depth))
-        assert ((drawn.alpha >= 0) & (drawn.alpha <= 1)).all()
-        empty = drawn.alpha == 0
-        assert torch.equal(torch.where(empty, drawn.color, background), background)
-        grads = torch.autograd.grad(scenes.probe(drawn, 0), x)
-        assert all(g.isfinite().all() for g in grads)
-    assert pruned > 50
+        pictures = [p for p in (drawn.color, drawn.alpha, drawn.depth, drawn.normal) if p is not None]
+        assert all(p.isfinite().all() for p in pictures), seed
+        assert ((drawn.alpha >= 0) & (drawn.alpha <= 1)).all(), seed
+        assert torch.equal(torch.where(drawn.alpha == 0, drawn.color, background), background), seed
+        total = sum((p * torch.randn_like(p)).sum() for p in pictures)
+        assert all(g.isfinite().all() for g in torch.autograd.grad(total, x)), seed
 
-
-def test_a_thousand_spoilt_bound_scenes_stay_finite():
-    rng = np.random.default_rng(77)
-    binding, tensors = scenes.bound(0, 1, 30)
-    for _ in range(300):
-        spoilt = [t.clone() for t in tensors]
-        for k in range(7):
-            flat = spoilt[k].view(-1)
-            if rng.random() < 0.4:
-                for i in rng.integers(0, len(flat), int(rng.integers(1, 4))):
-                    flat[i] = float(rng.choice(BAD))
-        width, height = int(rng.integers(1, 60)), int(rng.integers(1, 60))
-        x = scenes.leaves(spoilt)
-        drawn = ops.render_bound(x[0], binding, *x[1:9], width, height)
-        assert all(p.isfinite().all() for p in (drawn.color, drawn.alpha, drawn.depth))
-        grads = torch.autograd.grad(scenes.probe(drawn, 0), x)
-        assert all(g.isfinite().all() for g in grads)
-
-
-def test_alpha_of_one_splat_never_exceeds_its_opacity():
-    rng = np.random.default_rng(3)
-    for seed in range(200):
-        tensors = scenes.free(seed, 1, 1)
-        tensors[2] = tensors[2] * float(10 ** rng.uniform(-2, 2))
-        alpha = ops.rasterize(*tensors, 31, 23).alpha
+        lone = spoilt.lone(seed)
         # 1 - (1 - a) rounds to the nearest multiple of 2^-24
-        assert float(alpha.max()) <= float(tensors[3]) + 2**-24
+        assert float(ops.rasterize(*lone, 31, 23).alpha.max()) <= float(lone[3]) + 2**-24, seed
+
+        drawn = ops.rasterize(*spoilt.empty(seed), width, height, background=background)
+        assert torch.equal(drawn.color, background), seed
+        assert not drawn.alpha.any(), seed
+        assert not drawn.depth.any(), seed
+    assert pruned > 20
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_bound_splats_of_a_thousand_numbers(block: int):
+    binding, tensors = scenes.bound(0, 1, 30)
+    for seed in range(block * BLOCK, (block + 1) * BLOCK):
+        rng = np.random.default_rng(seed)
+        x = [t.clone() for t in tensors]
+        spoilt.scatter(rng, x[:7], 0.4)
+        x = scenes.leaves(x)
+        size = int(rng.integers(1, 60)), int(rng.integers(1, 60))
+        drawn = ops.render_bound(x[0], binding, *x[1:9], *size, normals=seed % 5 == 0)
+        pictures = [p for p in (drawn.color, drawn.alpha, drawn.depth, drawn.normal) if p is not None]
+        assert all(p.isfinite().all() for p in pictures), seed
+        total = sum((p * torch.randn_like(p)).sum() for p in pictures)
+        assert all(g.isfinite().all() for g in torch.autograd.grad(total, x)), seed
 
 
 def test_pruned_splats_are_counted_and_change_nothing():
@@ -90,20 +67,14 @@ def test_pruned_splats_are_counted_and_change_nothing():
     bad[3][0, 3] = float("nan")
     bad[4][0, 4, 2] = float("-inf")
     joined = [torch.cat([a, b], 1) if i < 5 else a for i, (a, b) in enumerate(zip(tensors, bad, strict=True))]
-    spoilt = ops.rasterize(*joined, 50, 40)
-    assert spoilt.pruned == 5
-    assert torch.equal(spoilt.color, clean.color)
+    drawn = ops.rasterize(*joined, 50, 40)
+    assert drawn.pruned == 5
+    assert torch.equal(drawn.color, clean.color)
 
 
-@pytest.mark.parametrize("case", ["none", "behind", "beside", "transparent"])
-def test_empty_scenes_give_the_background_exactly(case: str):
-    tensors = scenes.free(1, 2, 0 if case == "none" else 20)
-    if case == "behind":
-        tensors[0][..., 2] *= -1
-    if case == "beside":
-        tensors[0][..., 0] += 50
-    if case == "transparent":
-        tensors[3] *= 0
+@pytest.mark.parametrize("why", spoilt.EMPTY)
+def test_empty_scenes_give_the_background_exactly(why: str):
+    tensors = spoilt.empty(spoilt.EMPTY.index(why), 2)
     background = torch.rand(2, 3, 17, 19)
     drawn = ops.rasterize(*tensors, 19, 17, background=background)
     assert torch.equal(drawn.color, background)
