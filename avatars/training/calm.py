@@ -24,7 +24,7 @@ _SHOWN = (0.03, 0.25)
 """Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully."""
 _GROWTH = 0.5
 """Log of how much larger than seeded an unseen splat may stay."""
-_LOOKALIKES, _ENOUGH = 12, 100
+_LOOKALIKES, _ENOUGH = 24, 100
 """Trusted splats that a doubtful one is held against, and how many there must be in all."""
 _LENIENCE = 0.05
 """How far a doubtful splat's colour may lie outside those of its lookalikes."""
@@ -32,8 +32,8 @@ _SOLID = 1.0
 """Least logit of a hidden splat's opacity: from the side nothing shines through."""
 
 
-def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> np.ndarray:
-    """[N] largest share of each splat's footprint that reaches the picture over some rows, in [0, 1].
+def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[N] largest share of each splat's footprint that reaches the picture over some rows, in [0, 1]; and [N] px of it.
 
     Blending weights are the derivative of the summed image with respect to the splat's colour: exact, and free of
     extra code. The footprint is what the weight would be with nothing in front, from opacity and projected size.
@@ -41,7 +41,7 @@ def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.nd
     half = camera.resized(max(1, camera.width // 2), max(1, camera.height // 2))
     color = model.parameters["color"].detach().clone().requires_grad_()
     kept = model.parameters
-    best = torch.zeros_like(color[:, 0])
+    best, most = torch.zeros_like(color[:, 0]), torch.zeros_like(color[:, 0])
     try:
         model.parameters = {k: v.detach() for k, v in kept.items()} | {"color": color}
         for row in rows[:: max(1, len(rows) // _VIEWS)]:
@@ -49,10 +49,12 @@ def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.nd
             pose = poses.row(int(row))
             model.render(pose, half).color[:, 0].sum().backward()
             assert color.grad is not None
-            best = torch.maximum(best, color.grad[:, 0] / _footprint(model, half, float(pose.translation[0, 2])))
+            shown = color.grad[:, 0]
+            best = torch.maximum(best, shown / _footprint(model, half, float(pose.translation[0, 2])))
+            most = torch.maximum(most, shown)
     finally:
         model.parameters = kept
-    return best.clamp(0, 1).cpu().numpy()
+    return best.clamp(0, 1).cpu().numpy(), most.cpu().numpy()
 
 
 def _footprint(model: AvatarModel, camera: Camera, depth: float) -> torch.Tensor:
@@ -84,7 +86,7 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
         seeded: the splats as they started.
     """
     with torch.enable_grad():
-        shown = visibility(model, poses, camera, rows)
+        shown, pixels = visibility(model, poses, camera, rows)
     trust = ((shown - _SHOWN[0]) / (_SHOWN[1] - _SHOWN[0])).clip(0, 1).astype(np.float32)
     sure = trust >= 1
     p, device = model.parameters, model.device
@@ -95,7 +97,7 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
     doubtful = np.flatnonzero(~sure)
     near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), sure, _LOOKALIKES)
     alike = shades[torch.from_numpy(near).to(device)]
-    paint = alike.median(1).values
+    paint = _usual(alike, torch.from_numpy(pixels[near]).to(device))
     for region, color in INTERIOR.items():
         inside = torch.from_numpy(head.faces_of(region)[seeded.triangle[doubtful]]).to(device)
         paint[inside] = torch.tensor(color, device=device)
@@ -109,3 +111,13 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
     p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
     return Calmed(hidden, low, high)
+
+
+def _usual(colors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """[n, 3] weighted median over k of colours [n, k, 3] with weights [n, k]: slivers along a silhouette count little,
+    they have taken some of the background's colour.
+    """
+    ranked, order = colors.sort(1)
+    reached = weights[:, :, None].expand_as(colors).gather(1, order).cumsum(1)
+    middle = (reached < reached[:, -1:] / 2).sum(1, keepdim=True).clamp_max(colors.shape[1] - 1)
+    return ranked.gather(1, middle)[:, 0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ..splats.seeding import View, seed
 from . import checkpoint, metrics
 from .calm import calm
 from .frames import FrameStore, Supervision
+from .occlusion import Occlusion
 from .optimizer import Optimizer
 from .poses import PoseTable
 from .presets import Preset
@@ -35,6 +37,8 @@ _BAD_STEPS = 10
 _RARITY = (0.6, 3.0)
 _CALM_AT = (0.6, 0.85)
 """Shares of the steps at which unseen splats are calmed; the steps after it mend what that cost."""
+_VEILED = 0.5
+"""Share of the steps in which what the head hides has a random colour."""
 _SAVE_SECONDS = 20.0
 _PEEK_EVERY, _PEEKS = 500, 4
 
@@ -85,6 +89,7 @@ class Trainer:
         for value in self.model.parameters.values():
             value.requires_grad_()
         self.optimizer = Optimizer(self.model)
+        self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.shares = np.cumsum(rarity(self.tracked.expression[torch.from_numpy(rows)].numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
         views = [camera_tensors(camera) for camera in self.cameras]
@@ -144,11 +149,15 @@ class Trainer:
             delta = self.model.delta(weights)
             assert delta is not None
             delta.retain_grad()
-        loss = self._loss(pose, delta, frame, level)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            return self._skip(row)
-        loss.backward()
+        veiled, shade = rng.uniform() < _VEILED, torch.from_numpy(rng.uniform(size=3).astype(np.float32))
+        with self.occlusion.recolored(row, shade) if veiled else nullcontext() as hidden:
+            loss = self._loss(pose, delta, frame, level)
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                return self._skip(row)
+            loss.backward()
+        if hidden is not None:
+            self._let_be(hidden, delta)
         rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)
         self.optimizer.splats(rate)
         if delta is not None and weights is not None and delta.grad is not None:
@@ -158,6 +167,14 @@ class Trainer:
         self.iteration += 1
         self.bad = 0
         return value
+
+    def _let_be(self, hidden: Tensor, delta: Tensor | None) -> None:
+        """What had a colour that was not its own learns nothing from this step."""
+        for moved in self.model.parameters.values():
+            if moved.grad is not None:
+                moved.grad.masked_fill_(hidden if moved.ndim == 1 else hidden[:, None], 0)
+        if delta is not None and delta.grad is not None:
+            delta.grad.masked_fill_(hidden[:, None], 0)
 
     def _row(self) -> int:
         """Epochs of as many draws as there are rows: systematic, so that every row comes as often as its share says."""

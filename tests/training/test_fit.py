@@ -73,9 +73,12 @@ def test_fitting_leaves_the_avatar_alone(trained: Trainer) -> None:
 
 def test_calming_costs_nothing_that_shows(trained: Trainer) -> None:
     before = metrics.mean(measure(trained.model, trained.store, trained.camera, trained.poses.pose[:3], np.arange(3)))
-    seen = visibility(trained.model, trained.poses, trained.camera, TRAIN)
+    seen, pixels = visibility(trained.model, trained.poses, trained.camera, TRAIN)
     assert seen.min() >= 0
     assert seen.max() <= 1
+    half = trained.camera.resized(trained.camera.width // 2, trained.camera.height // 2)
+    assert 0 < pixels.max() < half.width * half.height / 4
+    assert not pixels[seen == 0].any()
     calmed = calm(trained.model, trained.head, trained.seeded, trained.poses, trained.camera, TRAIN)
     hidden = calmed.hidden
     assert 0 < int(hidden.sum()) < 1500

@@ -1,0 +1,76 @@
+"""What the head's own surface hides in a frame.
+
+A camera that never moves cannot tell an opaque cheek from a pale one over a dark mouth: layers that shine through each
+other add up to the right colour from the front, and to blotches from the side. Training gives what lies behind any
+colour at all, now and then, so that only what lies in front can explain the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ..data import Camera
+from ..raster.mesh import rasterize_mesh
+from ..splats.model import AvatarModel, Pose
+
+_SIDE = 192
+"""px of the buffer's longer side."""
+_DEEP = 0.006
+"""m behind the front from which something counts as hidden."""
+_RIM = 5
+"""px around a place in which the deepest front counts: silhouettes are never quite in place."""
+
+
+class Occlusion:
+    """Which of N splats are hidden in which row; found when first asked for.
+
+    Args:
+        model: as seeded; its binding says where splats sit. What starts outside the mesh is never hidden: hair and
+            cloth may be anywhere.
+        poses: of all rows, as tracked. Refined ones would make a resumed training differ from an uninterrupted one.
+        camera: of the training images.
+    """
+
+    def __init__(self, model: AvatarModel, poses: Pose, camera: Camera) -> None:
+        ratio = _SIDE / max(camera.width, camera.height)
+        self._camera = camera.resized(max(1, round(camera.width * ratio)), max(1, round(camera.height * ratio)))
+        self._model, self._poses = model, poses
+        self._bound = (model.parameters["mean"].detach().abs().amax(1) == 0).cpu().numpy()
+        self._known: dict[int, np.ndarray] = {}
+
+    def hidden(self, row: int) -> Tensor:
+        """[N] bool."""
+        if row not in self._known:
+            self._known[row] = np.packbits(self._find(row))
+        bits = np.unpackbits(self._known[row], count=len(self._bound))
+        return torch.from_numpy(bits.view(bool)).to(self._model.device)
+
+    @contextmanager
+    def recolored(self, row: int, color: Tensor) -> Iterator[Tensor]:
+        """All that is hidden in one colour [3] while this lasts; gives the mask [N]."""
+        hidden, colors = self.hidden(row), self._model.parameters["color"].detach()
+        kept = colors.clone()
+        torch.where(hidden[:, None], color.to(colors.device), kept, out=colors)
+        try:
+            yield hidden
+        finally:
+            colors.copy_(kept)
+
+    @torch.no_grad()
+    def _find(self, row: int) -> np.ndarray:
+        vertices = self._model.vertices(self._poses[row])[0].cpu().numpy()
+        c = self._camera
+        x, y, z = (vertices @ c.camera_from_world[:3, :3].T + c.camera_from_world[:3, 3]).T
+        z = np.maximum(z, 1e-4)
+        screen = np.stack([x / z * c.fx + c.cx, y / z * c.fy + c.cy, z], 1).astype(np.float32)
+        depth = rasterize_mesh(screen, self._model.head.head.faces, c.width, c.height).depth
+        deepest = ndimage.maximum_filter(np.where(depth > 0, depth, np.inf), _RIM)
+        column, line = screen[:, 0].astype(int).clip(0, c.width - 1), screen[:, 1].astype(int).clip(0, c.height - 1)
+        behind = z > deepest[line, column] + _DEEP
+        return self._bound & behind[self._model.binding.corner].all(1)
