@@ -57,7 +57,7 @@ def _checked(node: str, tool: str | None) -> tuple[str, ...]:
 
 def _version(command: Sequence[str]) -> tuple[int, ...]:
     try:
-        text = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        text = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendError(f"Cannot run {Path(command[0]).name}: {error}", fix=_INSTALL) from error
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", text.stdout + text.stderr)

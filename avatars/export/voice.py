@@ -10,7 +10,9 @@ from .. import __version__
 from ..heads.arkit import INDEX, NAMES
 from ..speech import features
 from ..speech.articulation import ARTICULATORS, GAP, lip_gap, possible_gap, to_arkit
-from ..speech.condition import DEFAULT_LOOK_AHEAD, condition
+from ..speech.condition import DEFAULT_LOOK_AHEAD, EMOTIONS, STYLE, condition
+from ..speech.emotion import _IS_MOUTH as IS_MOUTH
+from ..speech.emotion import OFFSETS
 from ..speech.nonverbal import FACES
 from ..speech.runtime import CURVE_RANGE, DILATIONS, MODULATED
 from ..speech.style import Style
@@ -18,6 +20,8 @@ from .bundle import DATA, FORMAT, Bundle
 from .packing import Packer
 
 KIND = "avatar-speech"
+_UNLIMITED = 1e3
+"""Lip gap that an articulator makes possible where no style is applied: `Style.shape` alone limits it."""
 
 
 def voice_bundle(style: Style | None = None) -> Bundle:
@@ -26,6 +30,7 @@ def voice_bundle(style: Style | None = None) -> Bundle:
     Args:
         style: the subject's way of speaking, None for the usual one.
     """
+    reach = np.full(len(ARTICULATORS), _UNLIMITED) if style is None else possible_gap(np.eye(len(ARTICULATORS)))
     style = style or Style()
     weights, packer = style.apply(None), Packer()
     for name in ("entry", "norm", "head"):
@@ -37,6 +42,12 @@ def voice_bundle(style: Style | None = None) -> Bundle:
         packer.add(f"conv_{i}_bias", weights[f"convs.{i}.bias"], "f32")
     film = weights["film.weight"] @ condition(style.vector, look_ahead=DEFAULT_LOOK_AHEAD) + weights["film.bias"]
     packer.add("film", film.reshape(len(MODULATED), 2, -1), "f32")
+    felt = weights["film.weight"][
+        :, STYLE : STYLE + len(EMOTIONS)
+    ]  # the condition enters linearly: emotions add theirs
+    packer.add("emotion_film", felt.T, "f32")
+    packer.add("emotion_faces", OFFSETS, "f32")
+    packer.add("emotion_mouth", IS_MOUTH, "f32")
     packer.add("dilations", np.array(DILATIONS), "u8")
     packer.add("modulated", np.array(MODULATED), "u8")
     packer.add("mel", features.mel_matrix().T, "f32")
@@ -48,14 +59,14 @@ def voice_bundle(style: Style | None = None) -> Bundle:
     packer.add("faces", FACES, "f32")
     packer.add("style_gain", style.gain, "f32")
     packer.add("style_bias", style.bias, "f32")
-    packer.add("gap_reach", possible_gap(np.eye(len(ARTICULATORS))), "f32")
+    packer.add("gap_reach", reach, "f32")
     packer.add("lip_gap", _lip_gap_map(), "f32")
     packer.add("gap", np.array([GAP]), "u8")
     packer.add("mouth_close", np.array([INDEX["mouthClose"]]), "u8")
     data = packer.data()
     manifest = {
         "kind": KIND, "format": FORMAT, "written_by": f"avatars {__version__}",
-        "articulators": list(ARTICULATORS), "rate": features.RATE,
+        "articulators": list(ARTICULATORS), "emotions": list(EMOTIONS), "rate": features.RATE,
         "file": {"name": DATA, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "inflated": packer.size},
         "arrays": packer.table,
     }  # fmt: skip

@@ -7,12 +7,11 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -57,29 +56,49 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+PATIENCE = 200
+"""s that anything may take: a busy machine is slow, and only what never comes is wrong. A script may take 40 s more."""
+UNTIL = f"""
+const until = async (met) => {{
+  const end = performance.now() + {1000 * PATIENCE};
+  while (!met()) {{
+    if (performance.now() > end) throw new Error("waited in vain for " + met);
+    await new Promise((r) => setTimeout(r, 20));
+  }}
+}};
+"""
+"""JavaScript: wait for a condition."""
+
+
 class Browser:
     """One browser session."""
 
     def __init__(self, size: tuple[int, int] = (700, 700)) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # the browser may still be writing
         self._process = subprocess.Popen(
-            [str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [str(DRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self._base = f"http://127.0.0.1:{port}"
-        self._session = ""
+        self._base = f"http://127.0.0.1:{self._port()}"
         flags = [*_FLAGS, f"--window-size={size[0]},{size[1]}", f"--user-data-dir={self._folder.name}"]
         options = {"binary": CHROMIUM, "args": flags}
         wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}
-        for _ in range(100):
-            try:
-                self._session = self._call("POST", "/session", {"capabilities": wanted})["sessionId"]
-                break
-            except urllib.error.URLError:
-                time.sleep(0.1)
-        self._call("POST", self._at("timeouts"), {"script": 240000, "pageLoad": 120000})
+        self._session = ""
+        try:
+            self._session = self._call("POST", "/session", {"capabilities": wanted})["sessionId"]
+        except BaseException:
+            self.close()
+            raise
+        self._call("POST", self._at("timeouts"), {"script": 1000 * (PATIENCE + 40), "pageLoad": 1000 * PATIENCE})
+
+    def _port(self) -> int:
+        """The port that the driver chose, once it listens there; what else it says is thrown away."""
+        output = self._process.stdout
+        assert output is not None
+        for line in output:
+            if found := re.search(r"started successfully on port (\d+)", line):
+                threading.Thread(target=output.read, daemon=True).start()
+                return int(found[1])
+        raise RuntimeError("chromedriver ended before it listened")
 
     def _at(self, path: str) -> str:
         return f"/session/{self._session}/{path}"
@@ -88,7 +107,7 @@ class Browser:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self._base + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=300) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE + 100) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(json.load(error)["value"]["message"]) from error
@@ -98,10 +117,10 @@ class Browser:
         self._call("POST", self._at("url"), {"url": address})
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Value that an async function body returns; `args` holds the arguments."""
+        """Value that an async function body returns; `args` holds the arguments, `until` waits for a condition."""
         wrapped = (
             "const done = arguments[arguments.length - 1], args = Array.from(arguments).slice(0, -1);"
-            f"(async () => {{ {script} }})()"
+            f"{UNTIL}(async () => {{ {script} }})()"
             ".then((v) => done([true, v]), (e) => done([false, String(e && e.message || e)]));"
         )
         good, value = self._call("POST", self._at("execute/async"), {"script": wrapped, "args": list(arguments)})
@@ -124,5 +143,9 @@ class Browser:
                 self._call("DELETE", f"/session/{self._session}")
         finally:
             self._process.terminate()
-            self._process.wait(10)
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._folder.cleanup()

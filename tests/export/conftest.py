@@ -27,7 +27,7 @@ def avatar() -> Avatar:
     scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
     network = BasisNetwork(head.expression_basis.shape[0], BASES, scale)
     return Avatar(
-        head, _splats(head, rng), network, track, Subject.of_track(track),
+        head, make_splats(head, rng), network, track, Subject.of_track(track),
         {"name": "<i>Nobody</i>", "consent": "made of random numbers", "provenance": {"program": "test"}},
     ).validate()  # fmt: skip
 
@@ -48,16 +48,16 @@ def _track(head, rng: np.random.Generator) -> Track:
     )  # fmt: skip
 
 
-def _splats(head, rng: np.random.Generator) -> Splats:
+def make_splats(head, rng: np.random.Generator, count: int = SPLATS) -> Splats:
     corners = head.template[head.faces]
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    triangle = rng.choice(len(area), SPLATS, p=area / area.sum()).astype(np.int32)
-    barycentric = rng.dirichlet([1, 1, 1], SPLATS)
+    triangle = rng.choice(len(area), count, p=area / area.sum()).astype(np.int32)
+    barycentric = rng.dirichlet([1, 1, 1], count)
     at = np.einsum("nk,nkc->nc", barycentric, corners[triangle])
-    color = 0.5 + 0.4 * np.sin(60 * at + [0, 1, 2]) + 0.2 * rng.normal(size=(SPLATS, 3))
+    color = 0.5 + 0.4 * np.sin(60 * at + [0, 1, 2]) + 0.2 * rng.normal(size=(count, 3))
     columns = (
-        barycentric, rng.uniform(0.003, 0.006, SPLATS), rng.normal(0, 0.3, (SPLATS, 3)), rng.normal(size=(SPLATS, 4)),
-        rng.normal(0, 0.4, (SPLATS, 3)) - [0.2, 0.2, 1.2], rng.normal(2, 2, SPLATS), color,
-        rng.normal(0, 0.08, (SPLATS, 9, BASES)),
+        barycentric, rng.uniform(0.003, 0.006, count), rng.normal(0, 0.3, (count, 3)), rng.normal(size=(count, 4)),
+        rng.normal(0, 0.4, (count, 3)) - [0.2, 0.2, 1.2], rng.normal(2, 2, count), color,
+        rng.normal(0, 0.08, (count, 9, BASES)),
     )  # fmt: skip
     return Splats(triangle, *(x.astype(np.float32) for x in columns))

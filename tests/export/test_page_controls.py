@@ -26,7 +26,7 @@ def page(avatar, tmp_path_factory):
         browser = Browser((900, 700))
         try:
             browser.open(address + "/page/index.html")
-            browser.run("await avatar.ready; await new Promise((r) => setTimeout(r, 300)); avatar.paused = true;")
+            browser.run("await avatar.ready; avatar.paused = true;")
             yield browser
         finally:
             browser.close()
@@ -176,7 +176,7 @@ def test_a_program_drives_the_face_through_a_socket(page):
             """
             avatar.settings.address.value = args[0]; avatar.settings.join.click();
             const here = () => avatar.driver.coefficients[51] === 0.5;
-            for (let i = 0; i < 80 && !here(); i++) await new Promise((r) => setTimeout(r, 50));
+            await until(here);
             const out = [avatar.driver.coefficients[51], avatar.settings.join.textContent];
             avatar.settings.join.click();
             return [...out, avatar.settings.join.textContent];
@@ -194,9 +194,9 @@ def test_a_program_that_talks_nonsense_is_let_go(page, message, says):
     with program([message]) as address:
         found = page.run(
             """
-            avatar.note.hidden = true;
+            avatar.note.textContent = "";
             avatar.connect(args[0]);
-            for (let i = 0; i < 80 && avatar.note.hidden; i++) await new Promise((r) => setTimeout(r, 50));
+            await until(() => avatar.note.textContent);
             return avatar.note.textContent;
             """,
             address,

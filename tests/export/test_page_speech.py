@@ -12,7 +12,8 @@ from avatars.heads.arkit import NAMES
 from avatars.motion.voice import habits_of
 from avatars.speech import face
 from avatars.speech.articulation import ARTICULATORS, to_arkit
-from avatars.speech.condition import DEFAULT_LOOK_AHEAD, condition
+from avatars.speech.condition import DEFAULT_LOOK_AHEAD, EMOTIONS, condition, emotion_vector
+from avatars.speech.emotion import offsets
 from avatars.speech.face import Face
 from avatars.speech.features import FrontEnd
 from avatars.speech.habits import Amounts, Habits
@@ -143,8 +144,10 @@ LIVE = (
     + """
 const Player = customElements.get("avatar-player"), voice = await Player.newVoice();
 const life = new Player.Life(args[1], 3), eyes = new Player.Expression(args[2]), out = [];
+const emotion = Float32Array.from(args[3]);
+voice.feel(emotion);
 for (const spoken of voice.feed(pcm)) {
-  const said = voice.say(spoken), moved = life.tick(said.heard), values = said.face;
+  const said = voice.say(spoken), moved = life.tick(said.heard), values = voice.finished(said, emotion);
   eyes.add(values, moved);
   out.push([...values.map((x) => Math.min(Math.max(x, 0), 1)), ...moved.rotation, ...moved.translation]);
 }
@@ -158,24 +161,60 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def test_whole_face_lives_as_in_python(page, monkeypatch):
-    """Lips, laughter, prosody, blinks, gaze, brows and head: 12 s of the same sound and the same random numbers."""
+@pytest.mark.parametrize("feeling", [{}, {"sad": 0.3, "surprise": 0.7}, {"happy": 1.0}])
+def test_whole_face_lives_as_in_python(page, monkeypatch, feeling):
+    """Lips, laughter, emotion, prosody, blinks, gaze, brows and head: the same sound and the same random numbers."""
     pcm, habits = sound(12.0), Habits(blinks_per_minute=40.0, brow_spread=0.1)
     monkeypatch.setattr(face.np.random, "default_rng", PageRandom)
     runtime = Runtime()
-    runtime.set_condition(condition(look_ahead=DEFAULT_LOOK_AHEAD))
+    vector = emotion_vector(feeling, 1.2)
+    runtime.set_condition(condition(emotion=vector, look_ahead=DEFAULT_LOOK_AHEAD))
     heard = FrontEnd()(pcm)
     _, curves, classes = runtime(heard)
     ahead = DEFAULT_LOOK_AHEAD
-    emotion = np.zeros((len(curves) - ahead, 8), np.float32)
+    emotion = np.repeat(vector[None], len(curves) - ahead, 0)
     expected = Face(habits, Amounts(), 3)(curves[ahead:], classes[ahead:], heard[:-ahead], emotion)
     words = {camel(key): value for key, value in habits.to_json().items()}
-    found = np.array(page.run(LIVE, text(pcm), words, list(NAMES)))
+    found = np.array(page.run(LIVE, text(pcm), words, list(NAMES), vector.tolist()))
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 2e-4  # the network's own 1e-4, and what follows from it
     lids = expected[:, NAMES.index("eyeBlinkLeft")]
     assert lids.max() > 0.9
     assert np.ptp(expected[:, 52]) > 0.02  # the head nods
+
+
+def test_emotions_ease_onto_a_silent_face(page):
+    """As named in Python, in full after a while, and gone again; what is none is refused."""
+    found = page.run(
+        """
+        const driver = avatar.driver, asked = [], state = driver.subject.state.bind(driver.subject);
+        driver.alive = false; driver.play(false); avatar.setCoefficients({});
+        driver.subject.state = (values, head) => { asked.push([...values]); return state(values, head); };
+        await avatar.setEmotion({sad: 1, fear: 1}, 0.8);
+        for (let i = 0; i < 150; i++) driver.advance(0.02);
+        await avatar.setEmotion({});
+        for (let i = 0; i < 400; i++) driver.advance(0.02);
+        delete driver.subject.state; driver.alive = true;
+        const refused = [];
+        for (const wrong of [[{glad: 1}], [{sad: -1}], [{sad: 1}, 2], [{sad: NaN}]])
+          await avatar.setEmotion(...wrong).catch((e) => refused.push(e.message));
+        return [asked[0], asked[14], asked[149], asked.at(-1), refused.length];
+        """
+    )
+    first, second, full, last, refused = (np.array(x) for x in found)
+    wanted = offsets(emotion_vector({"sad": 1, "fear": 1}, 0.8)[None], np.zeros(1), np.full(1, 0.5))[0]
+    assert np.abs(full - wanted).max() < 1e-3
+    assert np.abs(first - wanted / 15).max() < 1e-5  # a fifteenth of the way in a tick of 20 ms
+    assert np.abs(second - (1 - (14 / 15) ** 15) * wanted).max() < 1e-5
+    assert np.abs(last).max() == 0
+    assert refused == 4
+
+
+def test_emotions_have_the_names_of_python(page):
+    names = page.run(
+        "return [...avatar.shadowRoot.querySelectorAll('section[aria-label=Face] select option')].map((o) => o.value);"
+    )
+    assert tuple(names) == EMOTIONS
 
 
 def test_habits_and_style_reach_the_page(avatar, tmp_path):
@@ -220,10 +259,7 @@ def test_microphone_drives_the_face_and_lets_go(page):
         await avatar.toggleMicrophone();
         if (!avatar.driver.talk) return [avatar.note.textContent];
         let most = 0;
-        for (let i = 0; i < 60 && most < 0.005; i++) {
-          await new Promise((r) => setTimeout(r, 100));
-          most = Math.max(most, ...avatar.driver.talk.now());
-        }
+        await until(() => (most = Math.max(most, ...avatar.driver.talk.now(avatar.driver.emotion))) > 0.005);
         avatar.driver.hush();
         return [most, avatar.driver.talk === null];
         """
@@ -247,7 +283,7 @@ def test_sound_file_is_spoken(page):
     const bytes = Uint8Array.from(atob(args[0]), (c) => c.charCodeAt(0));
     await avatar.speak(new Blob([bytes], {type: "audio/wav"}));
     const note = avatar.note.hidden ? "" : avatar.note.textContent;
-    const values = avatar.driver.talk ? [...avatar.driver.talk.now()] : [];
+    const values = avatar.driver.talk ? [...avatar.driver.talk.now(avatar.driver.emotion)] : [];
     avatar.driver.hush();
     return [note, values.length];
     """

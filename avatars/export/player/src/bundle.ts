@@ -95,7 +95,7 @@ export async function loadBundle(folder: URL, kind = KIND, progress?: (share: nu
 export async function decodeBundle(manifest: Manifest, data: Uint8Array): Promise<Bundle> {
   const { file } = manifest;
   if (data.length !== file.bytes) throw new PlayerError("The avatar file is truncated. Copy the folder again.");
-  if (sha256(data) !== file.sha256)
+  if ((await sha256(data)) !== file.sha256)
     throw new PlayerError("The avatar file does not match its manifest (sha256). Copy the folder again.");
   const raw = await inflate(data, file.inflated);
   const arrays = new Map<string, Packed>();

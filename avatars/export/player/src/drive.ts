@@ -1,12 +1,13 @@
 // Who moves the face: a recording, or coefficients from sliders, a program, a socket or speech, with life added.
 
 import { Bundle, PlayerError } from "./bundle";
+import { emotionVector, Feeling } from "./emotion";
 import { between, Expression, habitsOf, Life, Movement, STEP } from "./life";
 import { apply, matrixOf, multiply, quatOfRotvec, rotvecOf, transposed, Vec3 } from "./maths";
 import { blend, Motion } from "./motion";
 import { State } from "./rig";
 import { HeadPose, Subject } from "./subject";
-import { Talk } from "./talk";
+import { offsets, Talk } from "./talk";
 
 const EASE = 0.4;
 
@@ -24,6 +25,7 @@ export class Driver {
   readonly coefficients = new Float32Array(52);
   /** What is being said, on top of the coefficients. */
   talk: Talk | null = null;
+  private readonly feeling = new Feeling();
   private head: { rotation: Vec3; translation: Vec3 } = { rotation: [0, 0, 0], translation: [0, 0, 0] };
   private readonly life: Life;
   private readonly eyes: Expression;
@@ -86,6 +88,24 @@ export class Driver {
     this.play(false);
   }
 
+  /**
+   * Take on an emotion within 0.3 s, alone and while speaking; the recording stops.
+   * @param weights of neutral, happy, sad, angry, fear, disgust, surprise and contempt
+   * @param intensity from 0 to 1.5
+   */
+  async setEmotion(weights: Record<string, number>, intensity = 1): Promise<void> {
+    const goal = emotionVector(weights, intensity);
+    this.feeling.offsets ??= await offsets();
+    this.feeling.goal = goal;
+    this.talk?.feel(goal);
+    this.play(false);
+  }
+
+  /** The emotion that was asked for. */
+  get emotion(): Float32Array {
+    return this.feeling.goal;
+  }
+
   /** The state `step` s after the last. */
   advance(step: number): State {
     let state = this.playing ? this.recorded(step) : this.driven(step);
@@ -120,9 +140,12 @@ export class Driver {
   }
 
   private driven(step: number): State {
-    const values = this.coefficients.slice(), spoken = this.talk?.now();
+    const { feeling } = this, values = this.coefficients.slice();
+    feeling.advance(step);
+    const spoken = this.talk?.now(feeling.now);
     if (this.talk && !spoken) this.hush();
-    if (spoken) for (let i = 0; i < 52; i++) values[i] += spoken[i];
+    if (!spoken) feeling.offsets?.add(values, feeling.now);
+    else for (let i = 0; i < 52; i++) values[i] += spoken[i];
     let { rotation, translation } = this.head;
     if (this.alive) {
       const told = this.eyes.looking(this.coefficients), held = this.follow && this.viewer && !told;

@@ -1,6 +1,7 @@
 // The drawers beside the picture: the face by hand, and the settings.
 
 import { element, icon } from "./controls";
+import { EMOTIONS } from "./emotion";
 import { Driver } from "./drive";
 
 /** A drawer that opens and closes. */
@@ -39,7 +40,7 @@ const GROUPS: [string, RegExp][] = [
 export class FacePanel extends Panel {
   private readonly inputs: HTMLInputElement[] = [];
 
-  constructor(driver: Driver, close: () => void) {
+  constructor(driver: Driver, feel: (name: string, intensity: number) => void, close: () => void) {
     super("Face", close);
     const faces = element("div", { class: "chips", role: "group", "aria-label": "Expressions" });
     for (const [name, values] of Object.entries(FACES)) {
@@ -50,7 +51,14 @@ export class FacePanel extends Panel {
       };
       faces.append(chip);
     }
-    this.body.append(faces);
+    const emotion = element("select"), strength = element("input", { type: "range", min: "0", max: "1.5", step: "0.05", value: "1" });
+    emotion.replaceChildren(...EMOTIONS.map((name) => new Option(name[0].toUpperCase() + name.slice(1), name)));
+    emotion.onchange = strength.oninput = () => feel(emotion.value, Number(strength.value));
+    this.body.append(
+      faces, element("h3", { title: "Stays while other things move the face, and colours its speech" }, "Emotion"),
+      element("label", { class: "row" }, element("span", {}, "Feels"), emotion),
+      element("label", { class: "row" }, element("span", {}, "How much"), strength),
+    );
     for (const [title, pattern] of GROUPS) {
       this.body.append(element("h3", {}, title));
       driver.names.forEach((name, i) => {

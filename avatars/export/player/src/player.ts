@@ -7,7 +7,7 @@ import { GL, openGl } from "./gl";
 import { Vec3 } from "./maths";
 import { FacePanel, SettingsPanel } from "./panels";
 import { State } from "./rig";
-import { Splats, View } from "./splats";
+import { Programs, Splats, View } from "./splats";
 import { HeadPose } from "./subject";
 import { STYLE } from "./style";
 import { microphone, soundFile, Talk } from "./talk";
@@ -97,9 +97,11 @@ export class AvatarPlayer extends HTMLElement {
     this.message.replaceChildren(element("b", {}, "Loading"), bar);
     try {
       const folder = new URL(this.getAttribute("src")!.replace(/\/*$/, "/"), document.baseURI);
-      const bundle = await loadBundle(folder, undefined, (share) => (bar.value = share));
+      const loading = loadBundle(folder, undefined, (share) => (bar.value = share));
+      loading.catch(() => undefined); // heard of below, unless there is no way to draw
       this.gl = openGl(this.canvas);
-      this.splats = new Splats(this.gl, bundle);
+      const programs = new Programs(this.gl), bundle = await loading;
+      this.splats = new Splats(this.gl, programs, bundle);
       this.driver = new Driver(bundle);
       this.orbit = new Orbit(bundle.manifest.camera);
       this.splats.edge = this.orbit.edge();
@@ -110,6 +112,7 @@ export class AvatarPlayer extends HTMLElement {
       this.furnish(bundle.manifest, this.driver);
       this.paint(performance.now()); // a device that cannot says so here
       this.message.hidden = true;
+      performance.mark("avatar-shown");
       this.settle.done();
       requestAnimationFrame((time) => this.frame(time));
       this.bar.vr.root.hidden = !(await vrAvailable());
@@ -138,7 +141,10 @@ export class AvatarPlayer extends HTMLElement {
       },
     };
     const facts = { ...manifest, writtenBy: manifest.written_by }, counts = [...manifest.lods, this.splats!.count];
-    this.face = new FacePanel(driver, () => this.open(this.face));
+    const feel = (name: string, intensity: number) =>
+      void this.setEmotion({ [name]: 1 }, intensity).catch((error: unknown) =>
+        this.hint(error instanceof Error ? error.message : String(error)));
+    this.face = new FacePanel(driver, feel, () => this.open(this.face));
     this.settings = new SettingsPanel(driver, facts, counts, choices, () => this.open(this.settings));
     this.note.before(this.face.root, this.settings.root);
     this.bar.root.hidden = bare;
@@ -284,7 +290,7 @@ export class AvatarPlayer extends HTMLElement {
 
   /** Speak a sound file or recording; rejects with a readable error. */
   async speak(sound: Blob): Promise<void> {
-    await this.talking(() => soundFile(sound));
+    await this.talking((emotion) => soundFile(sound, emotion));
   }
 
   private async toggleMicrophone(): Promise<void> {
@@ -292,9 +298,15 @@ export class AvatarPlayer extends HTMLElement {
     else await this.talking(microphone);
   }
 
-  private async talking(start: () => Promise<Talk>): Promise<void> {
+  /** Take on an emotion, such as {happy: 0.6, surprise: 0.2}, at an intensity from 0 to 1.5; see `Driver.setEmotion`. */
+  async setEmotion(weights: Record<string, number>, intensity = 1): Promise<void> {
+    if (!this.driver) throw new PlayerError("The avatar is not loaded yet.");
+    await this.driver.setEmotion(weights, intensity);
+  }
+
+  private async talking(start: (emotion: Float32Array) => Promise<Talk>): Promise<void> {
     try {
-      this.driver!.say(await start());
+      this.driver!.say(await start(this.driver!.emotion));
     } catch (error) {
       this.hint(error instanceof PlayerError ? error.message : `No speech: ${String(error).slice(0, 200)}`);
     }

@@ -10,11 +10,13 @@ export interface Heard {
   starting: boolean;
   /** A phrase has just ended. */
   ending: boolean;
+  /** 0 calm to 1 excited, against the speaker's own running norm of loudness and pitch range. */
+  arousal: number;
   /** Certainty of laughter and of singing. */
   laugh: number; sing: number;
 }
 
-export const QUIET: Heard = { speaking: 0, accent: 0, starting: false, ending: false, laugh: 0, sing: 0 };
+export const QUIET: Heard = { speaking: 0, accent: 0, starting: false, ending: false, arousal: 0.5, laugh: 0, sing: 0 };
 
 /** Ticks on their way to the face, which may take several at once or none. */
 export class Ears {
@@ -37,7 +39,21 @@ export class Ears {
   }
 }
 
-const STEP = 0.02, LOUDNESS = 81;
+const STEP = 0.02, LOUDNESS = 81, VOICING = 84, PITCH = 85;
+
+/** A number that is followed quickly, and its usual value. */
+class Followed {
+  constructor(private now: number, private usual = now) {}
+
+  follow(value: number): void {
+    this.now += ((value - this.now) * STEP) / 1.5;
+    this.usual += ((value - this.usual) * STEP) / 30;
+  }
+
+  get excess(): number {
+    return this.now - this.usual;
+  }
+}
 
 export class Prosody {
   private speaking = 0;
@@ -47,6 +63,9 @@ export class Prosody {
   private rising = false;
   private rest = 0;
   private said = false;
+  private pitch = 0;
+  private readonly range = new Followed(0.15);
+  private readonly energy = new Followed(0.3);
 
   /** The next 20 ms: what the network heard (86 numbers) and how likely a voice was in it. */
   tick(frame: ArrayLike<number>, active: number): Omit<Heard, "laugh" | "sing"> {
@@ -63,7 +82,13 @@ export class Prosody {
       ending = this.said && before < 0.2 && this.quiet >= 0.2;
       this.said = this.said && !ending;
     }
-    return { speaking: this.speaking, accent: this.accent(loudness * active), starting, ending };
+    if (active > 0.5 && frame[VOICING] > 0) {
+      this.pitch += ((frame[PITCH] - this.pitch) * STEP) / 3;
+      this.range.follow(Math.abs(frame[PITCH] - this.pitch));
+      this.energy.follow(loudness);
+    }
+    const excess = this.energy.excess / 0.2 + this.range.excess / 0.15, arousal = Math.min(Math.max(0.5 + 0.25 * excess, 0), 1);
+    return { speaking: this.speaking, accent: this.accent(loudness * active), starting, ending, arousal };
   }
 
   /** Onset of a peak of loudness well over the running mean. */

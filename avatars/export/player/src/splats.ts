@@ -14,15 +14,25 @@ const WIDTH = 256, VERTEX_WIDTH = 128, MAX_BASES = 64;
 /** A view: camera_from_canonical (column-major 4 × 4; x right, y down, z forward) and fx, fy, cx, cy in px. */
 export interface View { matrix: Float32Array; intrinsics: [number, number, number, number]; width: number; height: number }
 
+/** The programs, which compile in the background while the avatar is still on its way. */
+export class Programs {
+  readonly bind: Program;
+  readonly draw: Program;
+  readonly compose: Program;
+
+  constructor(gl: GL) {
+    this.bind = new Program(gl, COVER, BIND);
+    this.draw = new Program(gl, DRAW, BLEND);
+    this.compose = new Program(gl, COVER, COMPOSE);
+  }
+}
+
 export class Splats {
   readonly count: number;
   private drawn: number;
   private grow = 1;
   private readonly rig: Rig;
   private readonly network: Network;
-  private readonly bind: Program;
-  private readonly draw: Program;
-  private readonly compose: Program;
   private readonly statics: WebGLTexture;
   private readonly bases: WebGLTexture;
   private layers = 0;
@@ -43,12 +53,9 @@ export class Splats {
   private readonly shares: Float32Array;
   private area = new Float32Array(0);
 
-  constructor(private readonly gl: GL, bundle: Bundle) {
+  constructor(private readonly gl: GL, private readonly programs: Programs, bundle: Bundle) {
     this.rig = new Rig(bundle);
     this.network = new Network(bundle);
-    this.bind = new Program(gl, COVER, BIND);
-    this.draw = new Program(gl, DRAW, BLEND);
-    this.compose = new Program(gl, COVER, COMPOSE);
     this.count = this.drawn = bundle.packed("triangle").values.length;
     this.height = Math.max(1, Math.ceil(this.count / WIDTH));
     if (this.height > gl.getParameter(gl.MAX_TEXTURE_SIZE)) throw new PlayerError("This avatar has too many splats for this device.");
@@ -87,15 +94,23 @@ export class Splats {
     const opacity = bundle.floats("logit_opacity", count);
     const layer = 4 * WIDTH * this.height, data = new Float32Array(5 * layer);
     this.area = new Float32Array(count);
+    // Number by number: a list per splat would take longer than all the rest of the page's start.
     for (let i = 0; i < count; i++) {
-      const at = 4 * i, face = 3 * triangle[i], seen = 1 / (1 + Math.exp(-opacity[i])), size = Math.exp(extent[i]);
-      const sigma = [0, 1, 2].map((k) => Math.exp(scale[3 * i + k]));
-      data.set([faces[face], faces[face + 1], faces[face + 2], bary[2 * i]], at);
-      data.set([mean[3 * i], mean[3 * i + 1], mean[3 * i + 2], bary[2 * i + 1]], layer + at);
-      data.set(quaternion.subarray(4 * i, 4 * i + 4), 2 * layer + at);
-      data.set([...sigma, size], 3 * layer + at);
-      data.set([color[3 * i], color[3 * i + 1], color[3 * i + 2], seen], 4 * layer + at);
-      this.area[i] = (seen * size * size * sigma[0] * sigma[1] * sigma[2]) / Math.min(...sigma);
+      const a = 4 * i, b = layer + a, c = 2 * layer + a, d = 3 * layer + a, e = 4 * layer + a, face = 3 * triangle[i];
+      for (let k = 0; k < 3; k++) {
+        data[a + k] = faces[face + k];
+        data[b + k] = mean[3 * i + k];
+        data[d + k] = Math.exp(scale[3 * i + k]);
+        data[e + k] = color[3 * i + k];
+      }
+      for (let k = 0; k < 4; k++) data[c + k] = quaternion[4 * i + k];
+      const seen = 1 / (1 + Math.exp(-opacity[i])), size = Math.exp(extent[i]);
+      data[a + 3] = bary[2 * i];
+      data[b + 3] = bary[2 * i + 1];
+      data[d + 3] = size;
+      data[e + 3] = seen;
+      const [x, y, z] = [data[d], data[d + 1], data[d + 2]];
+      this.area[i] = (seen * size * size * x * y * z) / Math.min(x, y, z);
     }
     const texture = arrayTexture(gl, gl.RGBA32F, WIDTH, this.height, 5);
     gl.texSubImage3D(gl.TEXTURE_2D_ARRAY, 0, 0, 0, 0, WIDTH, this.height, 5, gl.RGBA, gl.FLOAT, data);
@@ -138,7 +153,7 @@ export class Splats {
 
   /** Move the splats to a state. */
   update(state: State): void {
-    const { gl, bind } = this;
+    const { gl } = this, { bind } = this.programs;
     this.rig.evaluate(state, this.vertexData, 4 * VERTEX_WIDTH * this.vertexHeight);
     gl.bindTexture(gl.TEXTURE_2D_ARRAY, this.vertexTexture);
     const size = [VERTEX_WIDTH, this.vertexHeight, 3] as const;
@@ -211,7 +226,7 @@ export class Splats {
 
   /** Draw into a framebuffer (null: the canvas) at (x, y), over a background with straight alpha. */
   render(view: View, background: readonly [number, number, number, number], into: WebGLFramebuffer | null, x = 0, y = 0): void {
-    const { gl, draw, compose } = this;
+    const { gl } = this, { draw, compose } = this.programs;
     if (!this.picture || this.picture.width !== view.width || this.picture.height !== view.height) {
       this.picture?.release();
       this.picture = new Target(gl, gl.RGBA16F, view.width, view.height);

@@ -1,6 +1,7 @@
 // Sound in the page: the microphone as it speaks, or a file with its lips in time. Nothing leaves the page.
 
 import { Bundle, loadBundle, PlayerError } from "./bundle";
+import { Offsets } from "./emotion";
 import { Ears, Heard } from "./prosody";
 import { Resampler } from "./sound";
 import { Said, Voice } from "./voice";
@@ -22,17 +23,24 @@ export async function newVoice(): Promise<Voice> {
   }
 }
 
+/** What emotions add to a face; fetched with the network. */
+export async function offsets(): Promise<Offsets> {
+  return (await newVoice()).offsets;
+}
+
 /** Something that speaks now. */
 export interface Talk {
-  /** Coefficients for this moment, or null when it is over. */
-  now(): Float32Array | null;
+  /** Coefficients for this moment in an emotion, or null when it is over. */
+  now(emotion: Float32Array): Float32Array | null;
+  /** Articulate as in an emotion, as far as that is not settled yet. */
+  feel(emotion: Float32Array): void;
   /** What was heard since the last call. */
   heard(): Heard;
   stop(): void;
 }
 
 /** Speak along with the microphone. */
-export async function microphone(): Promise<Talk> {
+export async function microphone(emotion: Float32Array): Promise<Talk> {
   if (!navigator.mediaDevices?.getUserMedia || typeof AudioWorkletNode === "undefined")
     throw new PlayerError("The microphone needs a page served over https or from localhost, and a current browser.");
   const voice = await newVoice();
@@ -47,18 +55,19 @@ export async function microphone(): Promise<Talk> {
   await context.audioWorklet.addModule(new URL("capture.js", HOME));
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
   const ears = new Ears();
-  let face: Float32Array = new Float32Array(52);
+  let last: Said | null = null;
+  voice.feel(emotion);
   node.port.onmessage = (event: MessageEvent<Float32Array>) => {
     for (const spoken of voice.feed(resampler.feed(event.data))) {
-      const said = voice.say(spoken);
-      face = said.face;
-      ears.push(said.heard);
+      last = voice.say(spoken);
+      ears.push(last.heard);
     }
   };
   context.createMediaStreamSource(stream).connect(node);
   await context.resume();
   return {
-    now: () => face,
+    now: (felt) => (last ? voice.finished(last, felt) : new Float32Array(52)),
+    feel: (felt) => voice.feel(felt),
     heard: () => ears.take(),
     stop: () => {
       stream.getTracks().forEach((track) => track.stop());
@@ -68,7 +77,7 @@ export async function microphone(): Promise<Talk> {
 }
 
 /** Play a sound file and speak it. */
-export async function soundFile(file: Blob): Promise<Talk> {
+export async function soundFile(file: Blob, emotion: Float32Array): Promise<Talk> {
   if (file.size > MAX_FILE) throw new PlayerError("This sound file is too large.");
   const voice = await newVoice(), context = new AudioContext();
   let sound: AudioBuffer;
@@ -79,6 +88,7 @@ export async function soundFile(file: Blob): Promise<Talk> {
     void context.close();
     throw error instanceof PlayerError ? error : new PlayerError("This file holds no sound that the browser can play.");
   }
+  voice.feel(emotion);
   const frames = await speak(voice, mono(sound), sound.sampleRate);
   const source = new AudioBufferSourceNode(context, { buffer: sound });
   let over = false;
@@ -91,11 +101,12 @@ export async function soundFile(file: Blob): Promise<Talk> {
   const ears = new Ears();
   let known = 0;
   return {
-    now: () => {
+    feel: () => undefined, // its lips are read already
+    now: (felt) => {
       if (over || !frames.length) return null;
       const at = place(), low = Math.min(Math.max(Math.floor(at), 0), frames.length - 1), high = Math.min(low + 1, frames.length - 1);
-      const share = Math.min(Math.max(at - low, 0), 1), next = frames[high].face;
-      return frames[low].face.map((x, i) => x + share * (next[i] - x));
+      const share = Math.min(Math.max(at - low, 0), 1), next = voice.finished(frames[high], felt);
+      return voice.finished(frames[low], felt).map((x, i) => x + share * (next[i] - x));
     },
     heard: () => {
       const end = Math.min(Math.max(Math.floor(place()) + 1, known), frames.length);

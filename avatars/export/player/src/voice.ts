@@ -1,14 +1,15 @@
 // The speech network of avatars/speech/runtime.py, frame by frame, and the mouth that it moves.
 
 import { Bundle, PlayerError } from "./bundle";
+import { EMOTIONS, Offsets } from "./emotion";
 import { Heard, Prosody } from "./prosody";
 import { FrontEnd, INPUTS } from "./sound";
 
 /** One 20 ms frame of speech, and what was heard in it. */
 export interface Spoken { curves: Float32Array; classes: Float32Array; input: Float32Array }
 
-/** What it does to the face. */
-export interface Said { face: Float32Array; heard: Heard }
+/** What it does to the face: coefficients before any emotion, how far the lips are to part, and the prosody. */
+export interface Said { face: Float32Array; parted: number; heard: Heard }
 
 const silu = (x: number) => x / (1 + Math.exp(-x));
 const CURVES = 11, VISEMES = 14, CLASSES = 6, QUIET = 0, LAUGH = 2, SING = 5;
@@ -41,7 +42,11 @@ export class Voice {
   private readonly convs: Linear[];
   private readonly head: Linear;
   private readonly norm: [Float32Array, Float32Array];
-  private readonly film: Float32Array;
+  private readonly usual: Float32Array;
+  private readonly felt: Float32Array;
+  private film: Float32Array;
+  /** What emotions add. */
+  readonly offsets: Offsets;
   private readonly modulated: number[];
   private readonly dilations: number[];
   private readonly past: Float32Array[][];
@@ -66,7 +71,9 @@ export class Voice {
     this.dilations = Array.from(bundle.floats("dilations", null));
     this.modulated = Array.from(bundle.floats("modulated", null));
     this.convs = this.dilations.map((_, i) => new Linear(bundle, `conv_${i}`, 3 * channels, channels));
-    this.film = bundle.floats("film", this.modulated.length, 2, channels);
+    this.film = this.usual = bundle.floats("film", this.modulated.length, 2, channels);
+    this.felt = bundle.floats("emotion_film", EMOTIONS.length, this.film.length);
+    this.offsets = new Offsets(bundle);
     this.head = new Linear(bundle, "head", channels, VISEMES + CURVES + CLASSES);
     this.range = bundle.floats("curve_range", 1)[0];
     this.ahead = bundle.floats("look_ahead", 1)[0];
@@ -79,6 +86,12 @@ export class Voice {
     this.lips = bundle.floats("lip_gap", 52);
     this.close = Number(bundle.indices("mouth_close", 52)[0]);
     this.past = this.dilations.map((d) => Array.from({ length: 2 * d }, () => new Float32Array(channels)));
+  }
+
+  /** Articulate as in an emotion, from the next frame on. */
+  feel(emotion: Float32Array): void {
+    const size = this.usual.length;
+    this.film = this.usual.map((x, i) => emotion.reduce((sum, weight, e) => sum + weight * this.felt[size * e + i], x));
   }
 
   /** Frames that these 16 kHz samples complete; the first is of time 0. */
@@ -138,9 +151,16 @@ export class Voice {
       for (let k = 0; k < 52; k++) face[k] += this.certainty[c] * this.faces[52 * c + k];
     }
     const heard = { ...this.prosody.tick(input, 1 - odds[QUIET] / total), laugh: this.certainty[LAUGH], sing: this.certainty[SING] };
-    const parted = shaped[this.style.gap], opening = face.reduce((sum, x, k) => sum + x * this.lips[k], 0);
+    return { face, parted: shaped[this.style.gap], heard };
+  }
+
+  /** The coefficients of a frame in an emotion, which may not part the lips of a speaker. */
+  finished({ face, parted, heard }: Said, emotion: Float32Array): Float32Array {
+    const out = face.slice();
+    this.offsets.add(out, emotion, heard.speaking, heard.arousal);
+    const opening = out.reduce((sum, x, k) => sum + x * this.lips[k], 0);
     const held = heard.speaking * Math.max(1 - parted / GUARDED, 0);
-    face[this.close] += held * 0.6 * Math.max(Math.min(Math.max(opening, 0), 1.5) - parted, 0);
-    return { face, heard };
+    out[this.close] += held * 0.6 * Math.max(Math.min(Math.max(opening, 0), 1.5) - parted, 0);
+    return out;
   }
 }
