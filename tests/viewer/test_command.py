@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from avatars.commands.watching import watching
 from avatars.errors import InputError
 from avatars.splats.avatar import FORMAT, MANIFEST, Avatar
 from avatars.training import checkpoint
+from avatars.viewer.app import Viewer
 
 from .patience import until
 
@@ -68,6 +70,35 @@ def test_a_taken_port_is_one_clear_error(saved: Path, capsys: pytest.CaptureFixt
         other.listen()
         port = other.getsockname()[1]
         assert f"127.0.0.1:{port}" in refused(capsys, "view", saved, "--port", port)
+
+
+def test_beyond_this_machine_a_warning_and_a_token_are_printed(
+    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[int] = []
+
+    def ask(viewer: Viewer) -> None:
+        """Instead of serving until Ctrl-C: what is answered with and without the token."""
+        for address in (viewer.url, viewer.url.split("?")[0]):
+            try:
+                with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(address) as answer:
+                    answers.append(answer.status)
+            except urllib.error.HTTPError as error:
+                answers.append(error.code)
+
+    monkeypatch.setattr(Viewer, "run", ask)
+    with pytest.raises(SystemExit, match="0"):
+        main(["view", str(saved), "--port", "0", "--livelink-port", "0"])
+    here = capsys.readouterr().out
+    assert "Warning" not in here
+    assert "token" not in here
+    with pytest.raises(SystemExit, match="0"):
+        main(["view", str(saved), "--host", "0.0.0.0", "--port", "0", "--livelink-port", "0"])
+    everywhere = capsys.readouterr().out
+    assert "Warning: everybody who can reach this machine" in everywhere
+    (token,) = re.findall(r"\?token=(\S+)", everywhere)
+    assert len(token) >= 20
+    assert answers == [200, 200, 200, 403]
 
 
 def test_a_view_waits_while_a_build_has_not_begun_to_train(avatar: Avatar, tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_a_phone_drives_over_the_network(person: Person) -> None:
         assert face.expression[jaw] > person.rest.expression[jaw] + 0.4
         assert link.moving(now)
         assert said[0].startswith("Waiting for Live Link Face")
+        assert "--host" in said[0], "a phone does not reach what listens on this machine only"
         assert any("Not a Live Link Face packet" in text for text in said)
         with pytest.raises(InputError, match="Cannot listen"):
             LiveLink(person, "127.0.0.1", link.port, said.append)
