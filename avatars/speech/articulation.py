@@ -48,6 +48,8 @@ MOUTH = tuple(INDEX[name] for name in (*_DIRECT, "mouthClose"))
 _COLUMNS = np.array([INDEX[name] for name in _DIRECT])
 _SOURCES = np.array([source for source, _ in _DIRECT.values()])
 _GAINS = np.array([gain for _, gain in _DIRECT.values()], np.float32)
+_DIRECT_MAP = np.zeros((len(ARTICULATORS), len(NAMES)), np.float32)
+_DIRECT_MAP[_SOURCES, _COLUMNS] = _GAINS
 _CLOSE, _JAW_OPEN = INDEX["mouthClose"], INDEX["jawOpen"]
 _PARTING = np.zeros(len(NAMES), np.float32)
 _PARTING[[INDEX[name] for name in PARTING]] = list(PARTING.values())
@@ -63,10 +65,9 @@ def possible_gap(curves: np.ndarray) -> np.ndarray:
 
 def to_arkit(curves: np.ndarray) -> np.ndarray:
     """[..., 52] float32 ARKit coefficients in [0, 1] of articulators [..., 11] in [0, 1.5]."""
-    out = np.zeros((*curves.shape[:-1], len(NAMES)), np.float32)
-    out[..., _COLUMNS] = curves[..., _SOURCES] * _GAINS
+    out = curves @ _DIRECT_MAP
     out[..., _CLOSE] = SCALE * (possible_gap(curves) - curves[..., GAP])
-    return np.minimum(np.maximum(out, 0.0, out=out), 1.0, out=out)
+    return np.minimum(np.maximum(out, 0.0, out=out), 1.0, out=out).astype(np.float32, copy=False)
 
 
 def from_arkit(arkit: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from avatars.heads.arkit import NAMES
@@ -24,12 +26,14 @@ _LOOK = [ARKIT[f"eyeLook{name}"] for name in (
     "OutLeft", "InRight", "InLeft", "OutRight", "UpLeft", "UpRight", "DownLeft", "DownRight",
 )]  # fmt: skip
 _BROWS = [ARKIT["browInnerUp"], ARKIT["browOuterUpLeft"], ARKIT["browOuterUpRight"]]
-_BROW_SHARE = np.array([0.8, 1.0, 1.0], np.float32)
+_BROW_SHARE = (0.8, 1.0, 1.0)
 _CLOSE = ARKIT["mouthClose"]
 _QUIET = CLASSES.index("quiet")
 POSE = 6
 """Rotation vector and translation."""
 WIDTH = len(NAMES) + POSE
+_FILLED = np.array([*_LOOK, *_LIDS, *_WIDE, *_BROWS, *range(len(NAMES), WIDTH)])
+"""Columns that the generators fill."""
 _GUARDED = 0.3
 """Lip gap below which emotion may not part the lips of a speaker."""
 
@@ -62,29 +66,28 @@ class Face:
         out = np.zeros((count, WIDTH), np.float32)
         if count == 0:
             return out
-        probability = np.exp(classes - classes.max(1, keepdims=True))
-        probability /= probability.sum(1, keepdims=True)
-        speaking, arousal = np.zeros((2, count), np.float32)
-        certainty = np.zeros((count, len(CLASSES)), np.float32)
-        for i in range(count):
-            speaking[i], arousal[i], certainty[i] = self._tick(out[i], inputs[i], probability[i])
+        ticks = [self._tick(out[i], inputs[i], row) for i, row in enumerate(classes.tolist())]
+        speaking, arousal = (np.array([tick[k] for tick in ticks], np.float32) for k in (0, 1))
         faces = out[:, : len(NAMES)]
-        mouth = to_arkit(curves)
-        faces += mouth
+        faces += to_arkit(curves)
         if emotion.any():
             faces += offsets(emotion, speaking, arousal)
-        if self.amounts.nonverbal and certainty.any():
-            faces += self.amounts.nonverbal * (certainty @ FACES)
+        if self.amounts.nonverbal and any(any(tick[2]) for tick in ticks):
+            faces += self.amounts.nonverbal * (np.array([tick[2] for tick in ticks], np.float32) @ FACES)
         lips = curves[:, GAP]
         closed = speaking * np.maximum(1 - lips / _GUARDED, 0)
         faces[:, _CLOSE] += closed * 0.6 * np.maximum(lip_gap(faces) - lips, 0)
         np.minimum(np.maximum(faces, 0, out=faces), 1, out=faces)
         return out
 
-    def _tick(self, row: np.ndarray, frame: np.ndarray, probability: np.ndarray):
+    def _tick(self, row: np.ndarray, frame: np.ndarray, logits: list[float]) -> tuple[float, float, list[float]]:
         """Fill one [58] row with everything but mouth and emotion; returns (speaking, arousal, class certainties)."""
-        heard = self._prosody.tick(frame, 1.0 - float(probability[_QUIET]))
-        classes = self._nonverbal.tick(probability)
+        most = max(logits)
+        shares = [math.exp(x - most) for x in logits]
+        whole = sum(shares)
+        shares = [x / whole for x in shares]
+        heard = self._prosody.tick(frame, 1.0 - shares[_QUIET])
+        classes = self._nonverbal.tick(shares)
         beats = heard.accent * (1 - classes[SING])  # singers sway, they do not nod on every word
         back = BACK * classes[LAUGH] * self.amounts.nonverbal
         rotation, translation = self._head.tick(heard.speaking, beats, back)
@@ -96,11 +99,12 @@ class Face:
         brow = self._brows.tick(heard.accent)
         x, y = yaw / LOOK_ANGLE, pitch / LOOK_ANGLE
         left, right, up, down = max(x, 0.0), max(-x, 0.0), max(y, 0.0), max(-y, 0.0)
-        row[_LOOK] = (left, left, right, right, up, up, down, down)
-        row[_LIDS] = max(lid, 0.0) + (1 - lid) * 0.35 * down  # the lid follows the eye down
-        row[_WIDE] = (1 - lid) * 0.25 * up
-        row[_BROWS] = brow * _BROW_SHARE
-        row[len(NAMES) :] = rotation + translation
+        shut = max(lid, 0.0) + (1 - lid) * 0.35 * down  # the lid follows the eye down
+        wide = (1 - lid) * 0.25 * up
+        look = [left, left, right, right, up, up, down, down]
+        row[_FILLED] = (
+            look + [shut, shut, wide, wide] + [brow * share for share in _BROW_SHARE] + rotation + translation
+        )
         return heard.speaking, heard.arousal, classes
 
 

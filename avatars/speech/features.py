@@ -7,6 +7,7 @@ their state, so that any chunking gives the same numbers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,6 @@ FLOOR = 1e-9
 """Mel power added everywhere: about -90 dB of full scale."""
 _SMOOTH = 10
 _RECENT = np.arange(_SMOOTH)
-_RECENT_OF_FRAME = np.arange(STACK)[:, None] + _RECENT  # a live stream asks for one frame at a time
 _LEVEL_FALL, _NOISE_RISE = 0.005, 0.02  # dB per hop
 _LEVEL_START, _LEVEL_LEAST, _NOISE_START = -30.0, -50.0, -60.0
 
@@ -115,10 +115,13 @@ def _pitch(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Pitch is a likelihood-weighted mean over lags and not the best lag, so that it is continuous in the sound.
     """
     correlation = np.fft.irfft(power)
-    ratio = correlation[:, _LAGS] / (correlation[:, :1] + 1e-6) * _PITCH_CORRECTION
-    best = ratio.max(1)
-    weight = np.exp(40 * (ratio - best[:, None]))
-    pitch = (weight * _LOG_PITCH).sum(1) / weight.sum(1)
+    ratio = correlation[:, _LAGS[0] : _LAGS[-1] + 1] * _PITCH_CORRECTION
+    ratio /= correlation[:, :1] + 1e-6
+    best = np.maximum.reduce(ratio, 1)
+    ratio -= best[:, None]
+    ratio *= 40
+    weight = np.exp(ratio, out=ratio)
+    pitch = weight @ _LOG_PITCH / np.add.reduce(weight, 1)
     return np.minimum(np.maximum(best, 0), 1).astype(np.float32), pitch.astype(np.float32)
 
 
@@ -147,11 +150,13 @@ def levels(mel: np.ndarray, voicing: np.ndarray, pitch: np.ndarray, state: Level
     hops = frames * stack
     if frames == 0:
         return np.zeros((*batch, 0, INPUTS), np.float32)
+    if frames == 1 and not batch:
+        return _levels_of_one(mel[0], float(voicing[0]), float(pitch[0]), state)
     mel = mel.reshape(*batch, hops, bands) + np.float32(FLOOR)
     decibels = 10 * np.log10(mel)
     energy = 10 * np.log10(np.add.reduce(mel, -1, np.float64) / bands)
     padded = np.concatenate([state.recent, energy], -1)
-    recent = _RECENT_OF_FRAME if hops == STACK else np.arange(hops)[:, None] + _RECENT
+    recent = np.arange(hops)[:, None] + _RECENT
     smooth = np.add.reduce(padded[..., recent], -1) / _SMOOTH
     ramp = np.arange(1, hops + 1)
     level = np.maximum.accumulate(np.maximum(smooth, _LEVEL_LEAST) + _LEVEL_FALL * ramp, -1)
@@ -170,6 +175,31 @@ def levels(mel: np.ndarray, voicing: np.ndarray, pitch: np.ndarray, state: Level
     np.minimum(np.maximum(out, np.float32(-3), out=out), np.float32(3), out=out)
     out[..., -2] = 2 * voicing - 1
     out[..., -1] = voicing * pitch
+    return out
+
+
+def _levels_of_one(mel: np.ndarray, voicing: float, pitch: float, state: LevelState) -> np.ndarray:
+    """`levels` for one frame [2, 40] of a live stream: the same numbers, with less ado."""
+    mel = mel + np.float32(FLOOR)
+    out = np.empty((1, INPUTS), np.float32)
+    row = out[0]
+    energies = np.add.reduce(mel, 1, np.float64).tolist()
+    recent, level, noise = state.recent.tolist(), float(state.level), float(state.noise)
+    width = STACK * MELS
+    decibels = np.log10(mel, out=row[:width].reshape(STACK, MELS))
+    decibels *= np.float32(0.5)  # 10 dB per decade, a twentieth of which is counted
+    for k, power in enumerate(energies):
+        energy = 10 * math.log10(power / MELS)
+        recent.append(energy)
+        smooth = sum(recent[-_SMOOTH:]) / _SMOOTH
+        level = max(smooth, level - _LEVEL_FALL, _LEVEL_LEAST)
+        noise = min(smooth, noise + _NOISE_RISE)
+        decibels[k] += np.float32(0.5 - 0.05 * level)
+        row[width + k] = (energy - level) * 0.05 + 0.5
+        row[width + STACK + k] = (energy - noise) * 0.05 - 1
+    state.recent, state.level, state.noise = np.array(recent[STACK:]), np.array(level), np.array(noise)
+    np.minimum(np.maximum(row, np.float32(-3), out=row), np.float32(3), out=row)
+    row[-2], row[-1] = 2 * voicing - 1, voicing * pitch
     return out
 
 

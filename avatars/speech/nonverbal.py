@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .emotion import row
@@ -32,9 +34,9 @@ class Nonverbal:
     def __init__(self) -> None:
         self._certainty = [0.0] * len(CLASSES)
 
-    def tick(self, probability: np.ndarray, step: float = 0.02) -> list[float]:
+    def tick(self, probability: Sequence[float], step: float = 0.02) -> list[float]:
         """[6] after 20 ms more of class probabilities [6]; a class counts from a probability of one half."""
-        for i, p in enumerate(probability.tolist()):
+        for i, p in enumerate(probability):
             goal = min(max(2.5 * (p - 0.5), 0.0), 1.0)
             self._certainty[i] += (goal - self._certainty[i]) * step / (_ATTACK if goal > self._certainty[i] else 0.25)
-        return self._certainty
+        return list(self._certainty)

@@ -24,8 +24,13 @@ from .vocal import CLASSES
 WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
 DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)
 MODULATED = (1, 3, 5, 7)
-_HALF, _ONE = np.float32(0.5), np.float32(1)
+_QUARTER, _HALF, _ONE, _TWO = (np.float32(x) for x in (0.25, 0.5, 1, 2))
 CURVE_RANGE = np.float32(1.5)
+KERNEL = 3
+_SPARE = 64
+"""Single frames between two moves of the past."""
+_SINGLE = 9000
+"""Weights of a product that BLAS leaves to one thread."""
 _VISEMES, _CURVES = len(VISEMES), len(VISEMES) + len(ARTICULATORS)
 
 
@@ -42,23 +47,23 @@ class _Linear:
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
         """`weight` [in, out], `bias` [out]."""
-        self.bias = bias.astype(np.float32)
-        self.whole = np.ascontiguousarray(weight, np.float32)
-        # A stack of rows: one dot product each. A single product of this size would wake BLAS's threads for one
-        # frame, which costs more than the work.
-        self.rows = np.ascontiguousarray(self.whole.T)[:, None, :]
+        self.weight = np.ascontiguousarray(np.concatenate([weight, bias[None]]), np.float32)
+        # A stack of small products, with the bias as one more input: a single product of this size would wake BLAS's
+        # threads for one frame, which costs more than the work.
+        inputs, outputs = self.weight.shape
+        rows = max(k for k in range(1, outputs + 1) if outputs % k == 0 and (k == 1 or k * inputs <= _SINGLE))
+        self.stack = np.ascontiguousarray(self.weight.T).reshape(-1, rows, inputs)
+        self.out = np.empty((outputs // rows, rows), np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """[T, out] of [T, in]."""
-        out = x @ self.whole
-        out += self.bias
+        out = x @ self.weight[:-1]
+        out += self.weight[-1]
         return out
 
     def one(self, x: np.ndarray) -> np.ndarray:
-        """[out] of one frame [in]."""
-        out = np.matmul(self.rows, x[:, None]).reshape(-1)
-        out += self.bias
-        return out
+        """[out] of one frame [in + 1] that ends in 1; the next call writes over it."""
+        return np.matmul(self.stack, x, out=self.out).reshape(-1)
 
 
 @lru_cache(4)
@@ -89,31 +94,36 @@ class Runtime:
 
     def __init__(self, tensors: Mapping[str, np.ndarray] | None = None) -> None:
         tensors = default_weights() if tensors is None else tensors
+        # Between the layers everything is doubled, which saves each layer a multiplication.
         self._entry = _Linear(_HALF * tensors["entry.weight"].T, _HALF * tensors["entry.bias"])
-        self._norm = tensors["norm.weight"], tensors["norm.bias"]
-        self._convs = []
-        for i in range(len(DILATIONS)):
-            taps = tensors[f"convs.{i}.weight"].transpose(2, 1, 0)
-            self._convs.append(_Linear(_HALF * taps.reshape(-1, taps.shape[2]), _HALF * tensors[f"convs.{i}.bias"]))
+        self._norm = _TWO * tensors["norm.weight"], _TWO * tensors["norm.bias"]
+        taps = [tensors[f"convs.{i}.weight"].transpose(2, 1, 0) for i in range(len(DILATIONS))]
+        self._taps = [_QUARTER * t.reshape(-1, t.shape[2]) for t in taps]
+        self._bias = [_HALF * tensors[f"convs.{i}.bias"] for i in range(len(DILATIONS))]
+        self._convs = [_Linear(w, b) for w, b in zip(self._taps, self._bias, strict=True)]
         self._film = tensors["film.weight"], tensors["film.bias"]
-        self._head = _Linear(tensors["head.weight"].T, tensors["head.bias"])
+        self._head = _Linear(_HALF * tensors["head.weight"].T, tensors["head.bias"])
         self.channels = len(tensors["norm.bias"])
+        self._heard = np.ones(KERNEL * self.channels + 1, np.float32)
+        self._frame = np.ones(len(tensors["entry.weight"][0]) + 1, np.float32)
         self.reset()
         self.set_condition(np.zeros(SIZE, np.float32))
 
     def reset(self) -> None:
         """Forget everything heard."""
-        self._past = [np.zeros((2 * d, self.channels), np.float32) for d in DILATIONS]
-        self._oldest = [0] * len(DILATIONS)  # row of each layer's past that is the oldest: frames go round in it
+        self._past = [np.zeros((2 * d + _SPARE, self.channels), np.float32) for d in DILATIONS]
+        self._at = 0  # a layer's past begins at this row, 2 d frames; single frames move on until the rows are used up
 
     def take_over(self, other: Runtime) -> None:
         """Go on from what another network of the same shape has heard."""
-        self._past, self._oldest = [past.copy() for past in other._past], list(other._oldest)
+        self._past, self._at = [past.copy() for past in other._past], other._at
 
     def set_condition(self, condition: np.ndarray) -> None:
         """Style, emotion, language and look-ahead, [37] (see `condition.condition`), from the next frame on."""
         film = (self._film[0] @ condition.astype(np.float32) + self._film[1]).reshape(len(MODULATED), 2, self.channels)
-        self._gain, self._shift = _ONE + film[:, 0], _HALF * film[:, 1]
+        for k, i in enumerate(MODULATED):
+            gain = _ONE + film[k, 0]
+            self._convs[i] = _Linear(self._taps[i] * gain, self._bias[i] * gain + _HALF * film[k, 1])
 
     def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(viseme logits [T, 14], articulators [T, 11], class logits [T, 6]) of the next inputs [T, 86] float32."""
@@ -126,27 +136,24 @@ class Runtime:
 
     def _step(self, frame: np.ndarray) -> np.ndarray:
         """[31] raw output of one frame [86]: as `_block`, without copies of the past."""
-        size = self.channels
-        h = _silu(self._entry.one(frame))
+        size, heard = self.channels, self._heard
+        self._frame[:-1] = frame
+        h = _silu(self._entry.one(self._frame))
         h -= np.add.reduce(h) / np.float32(size)
         h *= _ONE / np.sqrt(np.dot(h, h) / np.float32(size) + np.float32(1e-5))
         h *= self._norm[0]
         h += self._norm[1]
-        heard = np.empty(3 * size, np.float32)
-        for i, dilation in enumerate(DILATIONS):
-            past, oldest = self._past[i], self._oldest[i]
-            heard[:size], heard[size : 2 * size], heard[2 * size :] = past[oldest], past[oldest - dilation], h
-            past[oldest] = h
-            self._oldest[i] = (oldest + 1) % (2 * dilation)
-            half = self._convs[i].one(heard)
-            if i in MODULATED:
-                k = MODULATED.index(i)
-                half *= self._gain[k]
-                half += self._shift[k]
-            out = _silu(half)
-            out *= _HALF
-            h += out
-        return self._head.one(h)
+        at, taps = self._at, heard[:-1].reshape(KERNEL, size)
+        for past, dilation, conv in zip(self._past, DILATIONS, self._convs, strict=True):
+            now = at + 2 * dilation
+            past[now] = h
+            taps[:] = past[at : now + 1 : dilation]
+            h += _silu(conv.one(heard))
+        self._at += 1
+        if self._at == _SPARE:
+            self._rewind([past[_SPARE:] for past in self._past])
+        heard[2 * size : -1] = h
+        return self._head.one(heard[2 * size :]).copy()
 
     def _block(self, inputs: np.ndarray) -> np.ndarray:
         """[T, 31] raw output of [T, 86]."""
@@ -155,16 +162,18 @@ class Runtime:
         h = h / np.sqrt(np.add.reduce(h * h, 1, keepdims=True) / np.float32(self.channels) + np.float32(1e-5))
         h = h * self._norm[0] + self._norm[1]
         count = len(h)
+        newest = []
         for i, dilation in enumerate(DILATIONS):
-            data = np.concatenate((np.roll(self._past[i], -self._oldest[i], 0), h))
-            self._past[i], self._oldest[i] = data[count:].copy(), 0
-            half = self._convs[i](np.concatenate((data[:count], data[dilation : dilation + count], h), 1))
-            if i in MODULATED:
-                k = MODULATED.index(i)
-                half *= self._gain[k]
-                half += self._shift[k]
-            out = _silu(half)
-            out *= _HALF
+            data = np.concatenate((self._past[i][self._at : self._at + 2 * dilation], h))
+            newest.append(data[count:])
+            out = _silu(self._convs[i](np.concatenate((data[:count], data[dilation : dilation + count], h), 1)))
             out += h
             h = out
+        self._rewind(newest)
         return self._head(h)
+
+    def _rewind(self, newest: list[np.ndarray]) -> None:
+        """Put each layer's past, [2 d, channels], back to the first rows."""
+        for past, rows in zip(self._past, newest, strict=True):
+            past[: len(rows)] = rows.copy()
+        self._at = 0

@@ -34,7 +34,7 @@ def channels_first(pcm: np.ndarray) -> np.ndarray:
     elif data.dtype.kind == "i":
         data = data.astype(np.float32) / 2.0 ** (8 * data.itemsize - 1)
     elif data.dtype.kind == "f":
-        peak = max(float(data.max()), -float(data.min())) if data.size else 0.0
+        peak = max(float(np.maximum.reduce(data, None)), -float(np.minimum.reduce(data, None))) if data.size else 0.0
         if not np.isfinite(peak):
             raise InputError("The sound holds NaN or infinity", fix="Decode it again, or replace those samples")
         if peak > _LOUDEST:
