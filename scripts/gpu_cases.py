@@ -177,7 +177,7 @@ COLUMNS = (
     ("forward_backward_floor_share", "of floor", 9, ".0%"),
     ("step_eager_ms", "step eager", 11, ".3f"), ("step_ms", "step graph", 11, ".3f"),
     ("gsplat_forward_ms", "gsplat fwd", 11, ".3f"), ("gsplat_forward_backward_ms", "gsplat f+b", 11, ".3f"),
-    ("speedup", "times", 6, ".1f"),
+    ("speedup", "times", 6, ".1f"), ("speedup_eager", "eager", 6, ".1f"),
 )  # fmt: skip
 """Key, heading, width and format of the table's columns."""
 
