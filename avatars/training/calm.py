@@ -28,8 +28,11 @@ _LOOKALIKES, _ENOUGH = 24, 100
 """Trusted splats that a doubtful one is held against, and how many there must be in all."""
 _LENIENCE = 0.05
 """How far a doubtful splat's colour may lie outside those of its lookalikes."""
-_SOLID = 1.0
-"""Least logit of a hidden splat's opacity: from the side nothing shines through."""
+_SOLID, _GONE = 1.0, -8.0
+"""Least logit of a hidden splat's opacity, so that from the side nothing shines through; and its logit where the torso
+was never in the picture: what is seeded there is too sparse to be anything but blots in the air."""
+_NEVER = 0.01
+"""Share of its footprint under which a splat of the torso was never in the picture."""
 
 
 def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +113,8 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
     limit = torch.from_numpy(seeded.log_scale).to(device) + _GROWTH
     p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
+    torso = head.skinning[head.faces[seeded.triangle], 0].mean(1) > 0.5
+    p["logit_opacity"][torch.from_numpy(torso & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
 
 

@@ -33,6 +33,8 @@ _THICKNESS = (0.4, 1.0)
 _FLATTEN_EVERY = 4
 _FAR, _LID_REACH, _EYE_REACH = 3.0, 1.2, 0.7
 """How far a splat may leave its seat on the skin, on lids and inside the mouth, and on an eyeball, in extents."""
+_FARTHEST = (0.02, 0.02, 0.012)
+"""The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
 
 
 class Optimizer:
@@ -158,7 +160,8 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     lies in the mouth does not bend either: what a narrow opening taught would smear in a wide one.
     """
     mean = model.parameters["mean"].detach().cpu()
-    low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
+    high = (torch.tensor(_FARTHEST) / torch.from_numpy(model.binding.extent)[:, None]).clamp_max(_FAR)
+    low = -high
     fill = mean.abs().amax(1) > 0  # surface splats start in place, fill does not
     low[fill], high[fill] = -np.inf, np.inf
 

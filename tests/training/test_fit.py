@@ -83,6 +83,12 @@ def test_calming_costs_nothing_that_shows(trained: Trainer) -> None:
     hidden = calmed.hidden
     assert 0 < int(hidden.sum()) < 1500
     assert not trained.model.bases[hidden].any()
+    opacity = torch.sigmoid(trained.model.parameters["logit_opacity"].detach())
+    torso = trained.head.skinning[trained.head.faces[trained.seeded.triangle], 0].mean(1) > 0.5
+    never = torch.from_numpy(torso & (seen < 0.01))
+    assert never.any()
+    assert opacity[never].max() < 1e-3
+    assert opacity[hidden & ~never].min() > 0.7
     color = trained.model.parameters["color"].detach()[hidden]
     assert bool((color >= calmed.low[hidden] - 1e-6).all())
     assert bool((color <= calmed.high[hidden] + 1e-6).all())
@@ -150,3 +156,13 @@ def test_no_axis_reaches_far_along_the_normal(trained: Trainer) -> None:
     reach = turn[:, 2].abs() * scale
     limit = torch.where(trained.optimizer.thickness.exp() < 0.5, 0.4, 1.0)  # extents: on the skin, and elsewhere
     assert float((reach / limit).max()) < 1.1  # measured 1.02: quaternions move on between two applications
+
+
+def test_sparse_splats_stay_near_their_seat(trained: Trainer) -> None:
+    """In extents alone, a splat seeded where the picture is never looked at could leave for somewhere in front."""
+    started = trained.seeded.mean
+    bound = np.abs(started).max(1) == 0
+    left = np.abs(trained.model.parameters["mean"].detach().numpy()) * trained.seeded.extent[:, None]
+    assert (left[bound] <= np.array([0.02, 0.02, 0.012]) + 1e-6).all()
+    assert left[bound].max() > 0.002
+    assert (trained.seeded.extent[bound] > 0.0067).any()  # where three extents would be farther
