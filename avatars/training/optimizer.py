@@ -160,10 +160,8 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     lies in the mouth does not bend either: what a narrow opening taught would smear in a wide one.
     """
     mean = model.parameters["mean"].detach().cpu()
-    high = (torch.tensor(_FARTHEST) / torch.from_numpy(model.binding.extent)[:, None]).clamp_max(_FAR)
-    low = -high
+    low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
     fill = mean.abs().amax(1) > 0  # surface splats start in place, fill does not
-    low[fill], high[fill] = -np.inf, np.inf
 
     def part(*names: str) -> Tensor:
         head = model.head.head
@@ -175,6 +173,9 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     low[lid | inner], high[lid | inner] = -_LID_REACH, _LID_REACH
     low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
     high[eye, 2] = 0.0
+    farthest = torch.tensor(_FARTHEST) / torch.from_numpy(model.binding.extent)[:, None]
+    low, high = torch.maximum(low, -farthest), torch.minimum(high, farthest)
+    low[fill], high[fill] = -np.inf, np.inf
     steady = torch.ones(len(mean), 9)
     steady[eye | inner, :6] = 0.0
     aspect = torch.where(eye | inner, _MAX_LOG_ASPECT_INNER, _MAX_LOG_ASPECT)[:, None]
