@@ -157,11 +157,11 @@ class Export:
         with files.atomic_directory(self.output) as folder:
             yield {name: folder / f"{self.avatar.stem}{NAMES[name]}" for name in forms}
 
-    def _pose(self, avatar: Avatar) -> Pose:
-        from ..export.posed import neutral_pose, pose_of_row
+    def _pose(self, avatar: Avatar) -> Pose | None:
+        from ..export.posed import pose_of_row
 
         if self.pose == "neutral":
-            return neutral_pose(avatar)
+            return None
         if self.pose.isdigit():
             return pose_of_row(avatar, int(self.pose))
         return self._pose_of_json(avatar, Path(self.pose))

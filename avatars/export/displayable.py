@@ -1,86 +1,145 @@
 """Colours that any viewer can show.
 
-Blended in floating point, a splat may be blacker than black to darken what lies behind it, and training makes use of
-that. Viewers blend in 8 bits and clip each splat to [0, 1] first, and compact files cannot hold such colours at all.
-Training keeps to that range, so there clipping changes nothing. Of avatars that do not, colours and opacities of one
-pose are fitted again within the range, against the same splats drawn without it from three sides; for that a small
-picture will do. Should that not help, they are clipped.
+Blended in floating point, a splat may be blacker than black to darken what lies behind it, and bases may take it there
+even where training keeps its own colour in range. Viewers blend in 8 bits and clip each splat to [0, 1] first, and
+compact files cannot hold such colours at all. So colours, opacities, sizes and a little of the places of one pose are
+fitted again within the range, against the same splats drawn without it from three sides. Should that not help, they
+are clipped. What was changed in one pose does half as much good in others, and costs nothing there.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data import Camera
+from ..geometry import matrix_from_quaternion
 from ..raster import ops
 from ..splats.model import camera_tensors
 from .posed import PosedSplats
 
 _TURNS = (0.0, 0.3, -0.3)
 """rad about the vertical: views that the fit is over, the capture's first and half of the time."""
-_STEPS = 24
-_SIZE = 256
-"""px, longer side of the pictures that are compared in the fit."""
+_COARSE, _STEPS = 60, 60
+"""Steps of a fit at half the size, then at the whole."""
+_SIZE = 512
+"""px, longer side of the pictures that are compared."""
 _FINE = 10 ** (-50 / 10)
 """Mean squared error of mere clipping that is left alone: 50 dB."""
-_RATE_COLOR, _RATE_OPACITY = 0.04, 0.2
+_RATES = {"color": 0.04, "logit": 0.2, "size": 0.05, "shift": 0.02}
 
 
-def displayable(splats: PosedSplats, camera: Camera) -> PosedSplats:
-    """The same splats with colours in [0, 1] that look as much like the originals as they can.
+@dataclass(frozen=True)
+class Change:
+    """What a fit changed, splat by splat, so that it can be done to other poses; [1, N, ...] float32."""
+
+    color: Tensor
+    """sRGB, added before clipping."""
+    logit: Tensor
+    """Added to the logit of the opacity."""
+    size: Tensor
+    """Added to the logarithms of the scales."""
+    shift: Tensor
+    """Of the centre along the splat's own axes, in means of its scales."""
+
+    @staticmethod
+    def none(count: int) -> Change:
+        """Nothing."""
+        return Change(*(torch.zeros(shape) for shape in ((1, count, 3), (1, count), (1, count, 3), (1, count, 3))))
+
+
+class _Tensors:
+    """Splats of one pose; [1, N, ...] float32."""
+
+    def __init__(self, splats: PosedSplats) -> None:
+        self.means, self.wxyz, self.scales, self.opacities, self.colors = (
+            torch.from_numpy(np.array(x, np.float32, order="C"))[None]
+            for x in (splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors)
+        )
+        self.logit = torch.logit(self.opacities.clamp(1e-4, 1 - 1e-4))
+        self.axes, self.unit = matrix_from_quaternion(self.wxyz), self.scales.mean(2, keepdim=True)
+
+    def changed(self, change: Change) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means, scales, opacities and colours after a change."""
+        means = self.means + (self.axes @ (self.unit * change.shift)[..., None])[..., 0]
+        opacities = torch.where(change.logit == 0, self.opacities, (self.logit + change.logit).sigmoid())
+        return means, self.scales * change.size.exp(), opacities, (self.colors + change.color).clamp(0, 1)
+
+
+class _View(_Tensors):
+    """Splats of one pose from three sides, at one size of picture."""
+
+    def __init__(self, splats: PosedSplats, camera: Camera) -> None:
+        super().__init__(splats)
+        self.camera = camera
+        self.intrinsics, _ = camera_tensors(camera)
+        self.views = [_turned(camera, angle, splats.means) for angle in _TURNS]
+        with torch.no_grad():
+            self.targets = [self._draw(i, self.means, self.scales, self.opacities, self.colors) for i in range(3)]
+
+    def _draw(self, which: int, means: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor) -> Tensor:
+        size = (self.camera.width, self.camera.height)
+        arrays = (means, self.wxyz, scales, opacities, colors, self.intrinsics, self.views[which])
+        return ops.rasterize(*arrays, *size, background=_GRAY).color.clamp(0, 1)
+
+    def difference(self, which: int, change: Change) -> Tensor:
+        """[1, 3, H, W] of one side's picture after a change from what it should be."""
+        return self._draw(which, *self.changed(change)) - self.targets[which]
+
+    @torch.no_grad()
+    def error(self, change: Change) -> float:
+        """Mean squared difference over all sides."""
+        return float(np.mean([float(self.difference(i, change).square().mean()) for i in range(3)]))
+
+
+def displayable(splats: PosedSplats, camera: Camera) -> tuple[PosedSplats, Change]:
+    """The same splats with colours in [0, 1] that look as much like the originals as they can, and what was changed.
 
     Args:
         camera: canonical (see `posed.canonical_camera`).
     """
+    nothing = Change.none(len(splats))
     clipped = replace(splats, colors=splats.colors.clip(0, 1))
     if np.array_equal(clipped.colors, splats.colors):
-        return clipped
-    camera = camera.resized(
-        *(max(1, round(n * min(1, _SIZE / max(camera.width, camera.height)))) for n in (camera.width, camera.height))
-    )
-    means, wxyz, scales, opacities, original = (
-        torch.from_numpy(np.ascontiguousarray(x))[None]
-        for x in (splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors)
-    )
+        return clipped, nothing
+    view = _View(splats, _within(camera, _SIZE))
+    before = view.error(nothing)
+    if before < _FINE:
+        return clipped, nothing
+    change = _fitted(_View(splats, _within(camera, _SIZE / 2)), nothing, _COARSE)
+    change = _fitted(view, change, _STEPS)
+    return (changed(splats, change), change) if view.error(change) < before else (clipped, nothing)
 
-    def draw(view: Tensor, opacity: Tensor, color: Tensor) -> Tensor:
-        intrinsics, _ = camera_tensors(camera)
-        size = (camera.width, camera.height)
-        return ops.rasterize(means, wxyz, scales, opacity, color, intrinsics, view, *size, background=_GRAY).color
 
-    views = [_turned(camera, angle, splats.means) for angle in _TURNS]
-    with torch.no_grad():
-        targets = [draw(views[0], opacities, original).clamp(0, 1)]
-        if float((draw(views[0], opacities, original.clamp(0, 1)) - targets[0]).square().mean()) < _FINE:
-            return clipped
-        targets += [draw(view, opacities, original).clamp(0, 1) for view in views[1:]]
-    color = original.clamp(0, 1).requires_grad_()
-    logit = torch.logit(opacities.clamp(1e-4, 1 - 1e-4)).requires_grad_()
-    groups = [{"params": [color], "lr": _RATE_COLOR}, {"params": [logit], "lr": _RATE_OPACITY}]
+def changed(splats: PosedSplats, change: Change) -> PosedSplats:
+    """Splats of any pose, clipped to [0, 1], after what a fit changed in another one."""
+    means, scales, opacities, colors = (x[0].numpy().copy() for x in _Tensors(splats).changed(change))
+    return replace(splats, means=means, scales=scales, opacities=opacities, colors=colors)
+
+
+def _fitted(view: _View, start: Change, steps: int) -> Change:
+    """A change after some steps of descent from another."""
+    values = {name: getattr(start, name).clone().requires_grad_() for name in _RATES}
+    groups = [{"params": [value], "lr": _RATES[name]} for name, value in values.items()]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.95))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _STEPS, 1e-3)
-    for step in range(_STEPS):
-        which = 0 if step % 2 == 0 else 1 + (step // 2) % (len(views) - 1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 1e-3)
+    for step in range(steps):
+        which = 0 if step % 2 == 0 else 1 + (step // 2) % 2
         optimizer.zero_grad()
-        (draw(views[which], logit.sigmoid(), color) - targets[which]).square().sum().backward()
+        view.difference(which, Change(**values)).square().sum().backward()
         optimizer.step()
         schedule.step()
-        with torch.no_grad():
-            color.clamp_(0, 1)
-    fitted = color.detach(), logit.detach().sigmoid()
-    with torch.no_grad():
+        with torch.no_grad():  # a colour out of range would feel nothing
+            values["color"].copy_((view.colors + values["color"]).clamp(0, 1) - view.colors)
+    return Change(**{name: value.detach() for name, value in values.items()})
 
-        def error(opacity: Tensor, color: Tensor) -> float:
-            pairs = zip(views, targets, strict=True)
-            return sum(float((draw(view, opacity, color) - target).square().mean()) for view, target in pairs)
 
-        if error(fitted[1], fitted[0]) >= error(opacities, original.clamp(0, 1)):
-            return clipped
-    return replace(splats, colors=fitted[0][0].numpy().copy(), opacities=fitted[1][0].numpy().copy())
+def _within(camera: Camera, size: float) -> Camera:
+    share = min(1.0, size / max(camera.width, camera.height))
+    return camera.resized(*(max(1, round(n * share)) for n in (camera.width, camera.height)))
 
 
 _GRAY = torch.full((3,), 0.5)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from .. import files
 from ..splats.model import Pose
 from . import fidelity, splat_transform
 from .bundle import Bundle, read_bundle, rebuilt
+from .displayable import changed
 from .fidelity import Fidelity
 from .gltf import read_splats, save_splats
 from .ply import read_ply, save_ply
@@ -61,12 +62,13 @@ def save_sequence(
 ) -> int:
     """Write `frame0001.ply` ... of T poses into a folder that appears when complete; returns T.
 
-    Colours are clipped to [0, 1] and not fitted again (see displayable.py): that would take seconds per frame.
+    Colours are fitted to what viewers show in the face at rest alone, and all frames changed like it (see
+    displayable.py): a fit of their own would take seconds each.
     """
     with files.atomic_directory(directory) as temporary:
         for i in range(len(pose)):
-            splats = posed(scene.avatar, pose[i], scene.model)
-            save(replace(splats, colors=splats.colors.clip(0, 1)), temporary / f"frame{i + 1:04d}{ending}")
+            splats = changed(posed(scene.avatar, pose[i], scene.model), scene.change)
+            save(splats, temporary / f"frame{i + 1:04d}{ending}")
             if progress:
                 progress((i + 1) / len(pose))
     return len(pose)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data import Camera
 from ..splats.avatar import Avatar
 from ..splats.model import AvatarModel, Pose
-from .displayable import displayable
+from .displayable import Change, displayable
 from .posed import PosedSplats, canonical_camera, neutral_pose, posed
 
 GRAY = 0.5
@@ -56,10 +56,22 @@ class Scene:
     @property
     def neutral(self) -> PosedSplats:
         """The face at rest, with colours that any viewer can show."""
-        return self.once("neutral", lambda: self.shown(neutral_pose(self.avatar)))
+        return self._neutral[0]
+
+    @property
+    def change(self) -> Change:
+        """What made the colours of the face at rest displayable."""
+        return self._neutral[1]
+
+    @property
+    def _neutral(self) -> tuple[PosedSplats, Change]:
+        return self.once("neutral", lambda: self._displayable(neutral_pose(self.avatar)))
 
     def shown(self, pose: Pose) -> PosedSplats:
         """Splats of one pose in canonical space, with colours that any viewer can show."""
+        return self._displayable(pose)[0]
+
+    def _displayable(self, pose: Pose) -> tuple[PosedSplats, Change]:
         return displayable(posed(self.avatar, pose, self.model), self.camera)
 
     def row(self, row: int) -> HeldOut:

@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..motion.coefficients import to_arkit
 from ..motion.voice import style_of
 from ..raster.threads import native_threads
+from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from . import fidelity, forms
 from .dataset import save_dataset
@@ -29,6 +30,7 @@ from .frames import Frame
 from .gltf import save_gltf
 from .ply import save_ply
 from .png import png_bytes
+from .posed import PosedSplats, neutral_pose
 from .scene import POSES, Scene
 from .web import save_web
 
@@ -50,8 +52,8 @@ class Writers:
     """What is to be written, checked."""
 
     scene: Scene
-    pose: Pose
-    """What forms hold that hold one pose."""
+    pose: Pose | None
+    """What forms hold that hold one pose; None for the face at rest."""
     motion: tuple[np.ndarray, Pose] | None
     """Times [T] s and T poses of forms that play."""
     camera: Camera
@@ -130,7 +132,7 @@ class Writers:
         form = forms.STATIC[name]
         save = partial(save_ply, axes=self.axes, sh_degree=self.sh_degree) if name == "ply" else form.save
         if self.motion is None or not self.alone:
-            save(self.scene.once("posed", lambda: self.scene.shown(self.pose)), path)
+            save(self._splats(), path)
             words = [_megabytes(path)]
         elif name in ("ply", "spz"):
             count = forms.save_sequence(self.scene, self.motion[1], path, form.ending, save, _share(progress))
@@ -140,6 +142,10 @@ class Writers:
         if name == "html":  # such a page holds a .sog
             return [*words, *self._figures("sog", "the .sog in it", 1)]
         return [*words, *self._figures(name, name, 2 if name in ("ply", "spz") else 1)]  # the tool takes seconds
+
+    def _splats(self) -> PosedSplats:
+        pose = self.pose
+        return self.scene.neutral if pose is None else self.scene.once("posed", lambda: self.scene.shown(pose))
 
     def _figures(self, name: str, called: str, count: int) -> list[str]:
         found = forms.measure(self.scene, name, count) if self.measure else None
@@ -157,7 +163,8 @@ class Writers:
     def _pictures(self, paths: dict[str, Path], progress: Progress) -> dict[str, list[str]]:
         """Film and PNGs: each pose is drawn once for both."""
         single = "png" in paths and paths["png"].suffix.lower() == ".png"
-        poses = self.pose if single else self.motion[1] if self.motion else Pose.of_track(self.scene.avatar.track)
+        avatar = self.scene.avatar
+        poses = (self.pose or neutral_pose(avatar)) if single else self._moving(avatar)
         drawn = self._drawn(poses, progress)
         if "mp4" not in paths:
             if single:
@@ -185,6 +192,9 @@ class Writers:
         if self.measure:
             said["mp4"].append(fidelity.measure_film(paths["mp4"], shown).line("film"))
         return {name: said[name] for name in paths}
+
+    def _moving(self, avatar: Avatar) -> Pose:
+        return self.motion[1] if self.motion else Pose.of_track(avatar.track)
 
     def _drawn(self, poses: Pose, progress: Progress) -> Iterator[Frame]:
         for number in range(len(poses)):

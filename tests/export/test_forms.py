@@ -124,16 +124,46 @@ def test_hostile_datasets_are_refused(avatar, written, tmp_path, attack):
         dataset.load_dataset(out, avatar.head)
 
 
-def test_colors_become_displayable(avatar):
-    splats = posed(avatar, neutral_pose(avatar))
+def error(splats, avatar, pose) -> float:
+    """Mean squared, against the splats as they are."""
     camera = canonical_camera(avatar)
-    shown = displayable.displayable(splats, camera)
+    return float((fidelity.draw(splats, camera) - fidelity.draw(posed(avatar, pose), camera)).square().mean())
+
+
+def test_colors_become_displayable(avatar):
+    rest, other = neutral_pose(avatar), Pose.of_track(avatar.track, [5])
+    splats = posed(avatar, rest)
+    shown, change = displayable.displayable(splats, canonical_camera(avatar))
     assert shown.colors.min() >= 0
     assert shown.colors.max() <= 1
-    target = fidelity.draw(splats, camera)
-    clipped = type(splats)(splats.means, splats.wxyz, splats.scales, splats.opacities, splats.colors.clip(0, 1))
-    error = [float((fidelity.draw(s, camera) - target).square().mean()) for s in (shown, clipped)]
-    assert error[0] < 0.5 * error[1]
+    again, _ = displayable.displayable(splats, canonical_camera(avatar))
+    for name in ("means", "wxyz", "scales", "opacities", "colors"):
+        assert np.array_equal(getattr(again, name), getattr(shown, name)), name
+    assert error(shown, avatar, rest) < 0.25 * error(replace(splats, colors=splats.colors.clip(0, 1)), avatar, rest)
+    moved = posed(avatar, other)
+    like = displayable.changed(moved, change)
+    assert like.colors.min() >= 0
+    assert like.colors.max() <= 1
+    assert error(like, avatar, other) < 0.7 * error(replace(moved, colors=moved.colors.clip(0, 1)), avatar, other)
+
+
+def test_displayable_colors_stay_as_they_are(avatar):
+    splats = posed(avatar, neutral_pose(avatar))
+    inside = replace(splats, colors=splats.colors.clip(0, 1))
+    shown, change = displayable.displayable(inside, canonical_camera(avatar))
+    like = displayable.changed(inside, change)
+    for name in ("means", "wxyz", "scales", "opacities", "colors"):
+        assert np.array_equal(getattr(shown, name), getattr(inside, name)), name
+        assert np.allclose(getattr(like, name), getattr(inside, name), atol=1e-7), name
+
+
+def test_a_fit_that_does_not_help_is_dropped(avatar, monkeypatch):
+    splats = posed(avatar, neutral_pose(avatar))
+    monkeypatch.setattr(displayable, "_RATES", dict.fromkeys(displayable._RATES, 5.0))  # steps much too large
+    shown, change = displayable.displayable(splats, canonical_camera(avatar))
+    assert np.array_equal(shown.colors, splats.colors.clip(0, 1))
+    assert np.array_equal(shown.opacities, splats.opacities)
+    assert not change.color.any()
 
 
 def test_fidelity_of_static_forms(avatar):
@@ -153,7 +183,8 @@ def test_sequence_of_files(avatar, tmp_path):
     pose = Pose.of_track(avatar.track, [0, 5])
     assert forms.save_sequence(Scene(avatar), pose, tmp_path / "s", ".ply", ply.save_ply) == 2
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["frame0001.ply", "frame0002.ply"]
-    assert np.array_equal(ply.read_ply(tmp_path / "s" / "frame0002.ply").means, posed(avatar, pose[1]).means)
+    expected = displayable.changed(posed(avatar, pose[1]), Scene(avatar).change)
+    assert np.array_equal(ply.read_ply(tmp_path / "s" / "frame0002.ply").means, expected.means)
 
 
 def fake(folder, name: str, text: str) -> None:

@@ -98,7 +98,7 @@ def test_three_shows_the_splats_and_plays_the_rig(avatar, path):
 
 
 def test_splats_come_back(avatar, path):
-    splats = displayable(posed(avatar, neutral_pose(avatar)), canonical_camera(avatar))
+    splats, _ = displayable(posed(avatar, neutral_pose(avatar)), canonical_camera(avatar))
     back = gltf.read_splats(path)
     for name in ("means", "wxyz", "scales", "opacities"):
         assert np.array_equal(getattr(back, name), getattr(splats, name))
