@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.raster import scenes
+
+from .emulator.run import CUDA, Emulator, build
 from .emulator.structs import KERNELS, SIZES, poisoned, sizes_of_mirrors
+from .test_kernels import draw_free
 
 FAULTS = {
     0: "different operations|not reached",  # a barrier for some, a warp operation for others
@@ -44,3 +50,22 @@ def test_a_missing_barrier_shows_in_the_order_of_threads(emulated: ctypes.CDLL):
     assert not np.array_equal(*without, equal_nan=True)
     for order in (0, 1, 7):
         assert np.array_equal(neighbours(emulated, True, order), np.arange(63, -1, -1, dtype=np.float32))
+
+
+def test_a_barrier_taken_from_a_real_kernel_shows(emulated: ctypes.CDLL, tmp_path: Path):
+    """Blending without the wait for the splats that it has just brought into shared memory."""
+    copy = tmp_path / "cuda"
+    shutil.copytree(CUDA, copy)
+    kernel = copy / "gpu/blend.cuh"
+    text, staged = (
+        kernel.read_text(),
+        "    }\n    __syncthreads();\n    const u32 n = least(kThreads, list.count - base);",
+    )
+    assert text.count(staged) == 1
+    kernel.write_text(text.replace(staged, staged.replace("__syncthreads();", "")))
+    faulty, tensors = build(tmp_path, copy), scenes.free(0, 1, 100)
+    right = [draw_free(Emulator(emulated, order), tensors).color for order in (0, 1)]
+    wrong = [draw_free(Emulator(faulty, order), tensors).color for order in (0, 1)]
+    assert np.array_equal(*right)
+    assert not np.array_equal(right[0], wrong[0], equal_nan=True)
+    assert not np.array_equal(*wrong, equal_nan=True)

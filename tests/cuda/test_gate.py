@@ -98,6 +98,34 @@ def test_loops_and_spills_are_seen(gate: ModuleType, compiler: nvrtc.Nvrtc, arch
     assert line.startswith(f"{arch} loops: inner loops of")
 
 
+def test_the_gate_fails_on_kernels_that_grew_and_kernels_that_spill(
+    gate: ModuleType, compiler: nvrtc.Nvrtc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """The command itself, on these very kernels with an instruction planted in a loop and registers taken away."""
+    if compiler.version != "12.8":
+        pytest.skip("the gate file is for NVRTC 12.8")
+    text = nvrtc.joined(ROOT / "cuda/gpu/kernels.cu", (ROOT / "cuda", ROOT / "cuda/gpu"))
+    faults = {
+        "ray.g += w * color.y;": "ray.g += w * color.y * exp2_fast(ray.b);",
+        "GS_KERNEL(256, 2) av_project_free_backward": "GS_KERNEL(256, 8) av_project_free_backward",
+    }
+    for before, after in faults.items():
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    (tmp_path / "sm_90.cubin").write_bytes(compiler.compile(text, "sm_90"))
+    allowed = json.loads(gate.GATE.read_text())
+    (tmp_path / "gate.json").write_text(json.dumps({"sm_90": allowed["sm_90"]}))
+    monkeypatch.setattr(gate, "GATE", tmp_path / "gate.json")
+    monkeypatch.setattr(sys, "argv", ["kernel_gate.py", "--cubins", str(tmp_path)])
+    with pytest.raises(SystemExit) as told:
+        gate.main()
+    lines = str(told.value).splitlines()
+    assert any(line.startswith("sm_90 av_blend: inner loops of") for line in lines)
+    assert any(line.startswith("sm_90 av_project_free_backward: ") and "local memory" in line for line in lines)
+    assert {line.split()[1].rstrip(":") for line in lines} == {"av_blend", "av_project_free_backward"}
+    assert "no spills" not in capsys.readouterr().out
+
+
 def test_what_the_gate_file_does_not_know_is_told(gate: ModuleType):
     kernel = gate.Kernel(registers=32, stack=0, local=0, shared=0, instructions=100, loops=(20, 30))
     found = {"sm_90": {"a": kernel}}

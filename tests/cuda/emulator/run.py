@@ -32,13 +32,13 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "c++"))
 
 
-def build(folder: Path) -> ctypes.CDLL:
-    """Compile the kernels and the emulator."""
+def build(folder: Path, cuda: Path = CUDA) -> ctypes.CDLL:
+    """Compile the kernels, of these sources or of a copy with planted faults, and the emulator."""
     target = folder / "emulator.so"
     sources = [str(HERE / "fibres.cpp"), str(HERE / "kernels.cpp")]
     found = compiler()
     assert found
-    subprocess.run([found, *FLAGS, f"-I{CUDA}", f"-I{CUDA / 'gpu'}", *sources, "-o", str(target)], check=True)
+    subprocess.run([found, *FLAGS, f"-I{cuda}", f"-I{cuda / 'gpu'}", *sources, "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))
     for name in ("raster", "bases", "loss", "adam"):
         function = getattr(library, f"emu_{name}")
