@@ -1,4 +1,4 @@
-"""`avatars speech corpus | train | evaluate | personalize`."""
+"""`avatars speech corpus | train | teacher | distil | evaluate | personalize`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..speech.cli import SpeechCorpus, SpeechEvaluate, SpeechPersonalize, SpeechTrain
+from ..speech.cli import SpeechCorpus, SpeechDistil, SpeechEvaluate, SpeechPersonalize, SpeechTeacher, SpeechTrain
 
 if TYPE_CHECKING:
     from ..data import Clip, Motion
@@ -32,11 +32,13 @@ class Evaluate:
     """Write the figures here."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="PAGE.html")] = None
     """Write an HTML page here."""
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="WEIGHTS.safetensors")] = None
+    """Score these weights instead of the ones that ship."""
 
     def run(self) -> None:
         """Print, and write what was asked for."""
         if not _is_avatar(self.source):
-            SpeechEvaluate(self.source, self.motion, self.style, self.json, self.output).run()
+            SpeechEvaluate(self.source, self.motion, self.style, self.json, self.output, self.weights).run()
             return
         import tempfile
 
@@ -44,6 +46,7 @@ class Evaluate:
         from ..motion.voice import style_of
         from ..speech.evaluate import evaluate_clip
         from ..speech.report import write_report
+        from ..speech.runtime import default_weights
         from ..speech.style import Style
         from .speech_film import write_side_by_side
 
@@ -53,7 +56,8 @@ class Evaluate:
         avatar, clip, run = _with_clip(self.source, self.run_directory)
         assert clip.audio is not None
         style = style_of(avatar) if self.style is None else Style.load(self.style)
-        result = evaluate_clip(clip.audio, whole_movement(avatar, clip, run), style)
+        weights = None if self.weights is None else default_weights(self.weights)
+        result = evaluate_clip(clip.audio, whole_movement(avatar, clip, run), style, weights)
         for name, value in result.figures.items():
             print(f"{name}: {value}")
         if self.json is not None:
@@ -109,6 +113,8 @@ class Speech:
     task: (
         Annotated[SpeechCorpus, tyro.conf.subcommand("corpus")]
         | Annotated[SpeechTrain, tyro.conf.subcommand("train")]
+        | Annotated[SpeechTeacher, tyro.conf.subcommand("teacher")]
+        | Annotated[SpeechDistil, tyro.conf.subcommand("distil")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Personalize, tyro.conf.subcommand("personalize")]
     )

@@ -12,12 +12,13 @@ from avatars.errors import InputError
 from . import corpus
 from .articulation import ARTICULATORS, from_arkit
 from .augment import degrade, muted
+from .breaths import inhaled, is_audible, opening, pause, rumble
 from .condition import EMOTIONS, LOOK_AHEADS, STYLE, STYLE_MANNER, STYLE_REST, condition, styled
-from .engines.utterance import RATE
+from .engines.utterance import RATE, Utterance
 from .features import FLOOR, HOP, MELS, STACK, Analysis, Frames, LevelState, levels
 from .losses import IGNORED
 from .phonemes import SILENCE
-from .targets import labels
+from .targets import Manner, curves, labels
 from .vocal import CLASSES
 
 FRAME = HOP * STACK
@@ -25,6 +26,10 @@ MUTED_SHARE = 0.14
 """Share of crops that hold no voice."""
 WARM_UP = 20
 """Frames at the start of a crop that are not scored: the network has not heard enough."""
+JOINED_SHARE = 0.5
+"""Share of utterances that follow another one after a pause."""
+RUMBLE_SHARE = 0.5
+"""Share of those with a low noise throughout."""
 _AHEAD_SHARES = (0.1, 0.1, 0.55, 0.15, 0.1)
 
 
@@ -59,23 +64,80 @@ def _example(frames: Frames, label, vocal, curves, manner, language: str) -> Exa
     return Example(log, *arrays, curves[:n].astype(np.float16), manner, language)
 
 
+def _numbers(manner: Manner) -> np.ndarray:
+    return np.array([manner.width, manner.lead, manner.loudness, manner.hold], np.float32)
+
+
+def labels_of(utterance: Utterance, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(viseme [count], vocal class [count]) of an utterance."""
+    label = labels(utterance.segments, count)
+    kind = utterance.voice if utterance.engine == "vocal" else "speech"
+    vocal = np.where(label == SILENCE, CLASSES.index("quiet"), CLASSES.index(kind))
+    if utterance.engine == "vocal":
+        for start, end, _, phone in utterance.segments:
+            if phone != "pau":
+                vocal[int(start * 50) : int(end * 50)] = CLASSES.index(kind)
+    return label, vocal
+
+
+def _shapes(utterance: Utterance, motion: np.ndarray, vocal: np.ndarray) -> np.ndarray:
+    """[T, 11] articulators of a shard's [T, 52] coefficients; breaths by themselves part the lips as in speech."""
+    out = from_arkit(motion.astype(np.float32))
+    if utterance.engine == "vocal" and utterance.voice == "breath":
+        n = min(len(out), len(vocal))
+        out[:n] = np.maximum(out[:n], (vocal[:n] == CLASSES.index("breath"))[:, None] * inhaled())
+    return out
+
+
+def _joined(
+    utterance: Utterance, before: Utterance, manner: Manner, motion: np.ndarray, rng: np.random.Generator
+) -> Example:
+    """The end of `before`, a pause, and `utterance`, in one manner."""
+    pcm = utterance.pcm[: len(utterance.pcm) // FRAME * FRAME]
+    level = float(np.sqrt(np.square(pcm).mean())) + 1e-6
+    told = before.pcm[: len(before.pcm) // FRAME * FRAME]
+    told = told * np.float32(level * 10 ** (rng.uniform(-3, 3) / 20) / (np.sqrt(np.square(told).mean()) + 1e-6))
+    quiet, breath = pause(level, rng)
+    rows = [curves(before.segments, told, manner), np.zeros((len(quiet) // FRAME, len(ARTICULATORS)), np.float32)]
+    rows.append(from_arkit(motion.astype(np.float32)))
+    first, count = len(told) // FRAME, len(quiet) // FRAME
+    seed = int(rng.integers(1 << 62))
+    room = rumble(len(told) + len(quiet) + len(pcm), level, rng) if rng.random() < RUMBLE_SHARE else np.float32(0)
+    frames = analyse(degrade(np.concatenate([told, quiet, pcm]) + room, np.random.default_rng(seed)))
+    still = np.zeros(count, np.int64)
+    parts = [labels_of(before, first), (still, still.copy()), labels_of(utterance, len(pcm) // FRAME)]
+    if breath is not None:
+        bare = degrade(np.concatenate([told, 0 * quiet, pcm]) + room, np.random.default_rng(seed))
+        place = (first + breath[0], first + breath[1])
+        if is_audible(frames, analyse(bare), place):
+            rows[1] = opening(count, breath)[:, None] * inhaled()
+            parts[1][1][slice(*breath)] = CLASSES.index("breath")
+    label, vocal = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
+    # Crops are shorter than two utterances: keep the pause within reach.
+    near = slice(max(first - int(rng.integers(30, 120)), 0), first + count + 130)
+    frames = Frames(frames.mel[near], frames.voicing[near], frames.pitch[near])
+    shapes = np.concatenate(rows)[near]
+    return _example(frames, label[near], vocal[near], shapes, _numbers(manner), utterance.language)
+
+
 def load(paths: list[Path], rng: np.random.Generator) -> list[Example]:
-    """Examples of these shards, each utterance degraded anew, with soundless ones between them."""
+    """Examples of these shards, each utterance degraded anew, with soundless ones between them.
+
+    Two utterances in a row become one example half of the time, with a pause between them in which the speaker may
+    breathe in.
+    """
     out: list[Example] = []
     for path in paths:
+        before: Utterance | None = None
         for utterance, manner, motion in corpus.read_shard(path):
-            frames = analyse(degrade(utterance.pcm, rng))
-            count = len(frames.mel)
-            label = labels(utterance.segments, count)
-            kind = utterance.voice if utterance.engine == "vocal" else "speech"
-            vocal = np.where(label == SILENCE, CLASSES.index("quiet"), CLASSES.index(kind))
-            if utterance.engine == "vocal":
-                for start, end, _, phone in utterance.segments:
-                    if phone != "pau":
-                        vocal[int(start * 50) : int(end * 50)] = CLASSES.index(kind)
-            numbers = np.array([manner.width, manner.lead, manner.loudness, manner.hold], np.float32)
-            curves = from_arkit(motion.astype(np.float32))
-            out.append(_example(frames, label, vocal, curves, numbers, utterance.language))
+            if before is not None and utterance.engine != "vocal" and rng.random() < JOINED_SHARE:
+                out.append(_joined(utterance, before, manner, motion, rng))
+            else:
+                frames = analyse(degrade(utterance.pcm, rng))
+                label, vocal = labels_of(utterance, len(frames.mel))
+                shapes = _shapes(utterance, motion, vocal)
+                out.append(_example(frames, label, vocal, shapes, _numbers(manner), utterance.language))
+            before = utterance if utterance.engine != "vocal" else before
     if not out:
         raise InputError("No training shards", fix="Make them first: avatars speech corpus")
     still = max(int(len(out) * 0.08), 4)

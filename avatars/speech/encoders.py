@@ -1,8 +1,9 @@
 """Larger audio encoders (wav2vec 2.0, HuBERT, WavLM) behind the network's own interface, and as teachers.
 
 Optional: needs `transformers` and a model that the user has on disk; nothing is downloaded and nothing else here
-imports it. A `Net` of the encoder's width answers from its features as the default one does from the front end's;
-what it answers on speech without labels can be taught to the default network (`distil`), which then runs live.
+imports it. A `Net` of the encoder's width is trained on its features (`fit`) and answers from them as the default one
+does from the front end's; what it answers on speech without labels can be taught to the default network (`distil`),
+which then runs live.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ from torch.nn import functional as F
 
 from avatars.errors import BackendError, FileFormatError, InputError
 
+from . import corpus
+from .articulation import from_arkit
+from .augment import degrade
+from .batches import labels_of
 from .condition import DEFAULT_LOOK_AHEAD, condition
 from .engines.utterance import RATE
 from .features import FrontEnd
+from .losses import Weights, losses
 from .network import Net
 
 HOP = 320
@@ -72,7 +78,7 @@ def load_encoder(path: Path) -> Encoder:
     try:
         from transformers import AutoModel  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise BackendError("Larger encoders need transformers", fix="pip install transformers") from error
+        raise BackendError("Larger encoders need transformers", fix="pip install 'avatars[encoders]'") from error
     if not (path / "config.json").is_file():
         raise FileFormatError("Not a model directory", where=path, fix="Give a folder with config.json and weights")
     try:
@@ -80,6 +86,44 @@ def load_encoder(path: Path) -> Encoder:
     except (OSError, ValueError, SafetensorError) as error:
         raise FileFormatError(f"The model cannot be read: {error}", where=path) from error
     return Encoder(model)
+
+
+def fit(
+    encoder: Encoder, shards: Sequence[Path], steps: int, rate: float = 1e-3, seed: int = 0
+) -> tuple[Net, list[float]]:
+    """(a network on the encoder's features, the losses) from corpus shards, one degraded utterance a step.
+
+    The encoder hears whole utterances, so the network is trained without a delay.
+
+    Raises:
+        InputError: no shards, or not of the corpus.
+    """
+    sounds = [(u, from_arkit(m.astype(np.float32))) for path in shards for u, _, m in corpus.read_shard(path)]
+    sounds = [(u, curves) for u, curves in sounds if len(u.pcm) >= RATE // 5]
+    if not sounds:
+        raise InputError("No training shards", fix="Make them first: avatars speech corpus")
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    net = Net(inputs=encoder.width)
+    told = torch.from_numpy(condition(look_ahead=0))[None]
+    optimizer = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.01)
+    out = []
+    for step in range(steps):
+        utterance, curves = sounds[int(rng.integers(len(sounds)))]
+        heard = encoder(degrade(utterance.pcm, rng))
+        count = min(len(heard), len(curves))
+        label, vocal = (torch.from_numpy(a[None, :count]) for a in labels_of(utterance, count))
+        visemes, made, classes = net(heard[None, :count], told)
+        wanted = torch.from_numpy(curves[None, :count])
+        loss = torch.stack(list(losses(visemes, made, classes, label, wanted, vocal, Weights()).values())).sum()
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 - step / steps)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        out.append(float(loss.detach()))
+    return net, out
 
 
 def teacher(encoder: Encoder, net: Net) -> Teacher:

@@ -1,7 +1,8 @@
 """What the network is punished for.
 
 An even L1 on curves never closes the lips (7 to 12 % of bilabials in our trials), so closures and lip-teeth contact
-weigh tenfold; then vowels must be kept from closing, and silence from moving.
+weigh tenfold, and rare breaths that part the lips fivefold; then vowels must be kept from closing, and silence from
+moving.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from torch.nn import functional as F
 
 from .articulation import GAP, JAW, PUCKER, ROLL_LOWER
 from .phonemes import BILABIAL, FIRST_VOWEL, LABIODENTAL, SILENCE
+from .vocal import CLASSES
 
 IGNORED = -100
 """Label of frames that do not count."""
+_BREATH = CLASSES.index("breath")
 _CHANNEL = torch.tensor([1.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.5])
 
 
@@ -30,6 +33,7 @@ class Weights:
     closure: float = 9.0
     contact: float = 9.0
     rounding: float = 2.0
+    breath: float = 4.0
     false_closure: float = 2.0
     stability: float = 1.0
     vocal: float = 0.1
@@ -53,6 +57,8 @@ def losses(
     touching = (label == LABIODENTAL) & (target[..., ROLL_LOWER] > 0.25)
     emphasis[..., ROLL_LOWER] *= 1 + weights.contact * touching.float()
     emphasis[..., 2 : PUCKER + 1] *= 1 + weights.rounding * (target[..., 2 : PUCKER + 1] > 0.4).float()
+    breathing = (vocal == _BREATH) & (target[..., GAP] > 0.3)
+    emphasis[..., [JAW, GAP]] *= (1 + weights.breath * breathing.float())[..., None]
     error = ((curves - target).abs() * emphasis).mean(-1)
     both = counted[:, 1:] * counted[:, :-1]
     speed = (curves[:, 1:] - curves[:, :-1] - target[:, 1:] + target[:, :-1]).abs().mean(-1)

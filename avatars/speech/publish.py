@@ -15,7 +15,9 @@ from .score import score_all
 from .train import Recipe
 
 
-def publish(net: Net, corpus: Path, out: Path, recipe: Recipe, command: str) -> dict[str, Any]:
+def publish(
+    net: Net, corpus: Path, out: Path, recipe: Recipe, command: str, begin: Path | None = None
+) -> dict[str, Any]:
     """Write `default.safetensors`, `replay.safetensors` and `default.json` into `out`; returns the JSON."""
     tensors = arrays(net)
     save_tensors(out / "default.safetensors", tensors)
@@ -33,5 +35,9 @@ def publish(net: Net, corpus: Path, out: Path, recipe: Recipe, command: str) -> 
         "sha256": sha256(out / "default.safetensors"),
         "scores": score_all(corpus, Runtime(tensors)),
     }
+    if begin is not None:
+        known = begin.with_suffix(".json")
+        facts["begin"] = {"sha256": sha256(begin)} | (read_json(known) if known.exists() else {})
+        facts["begin"].pop("scores", None)
     write_json(out / "default.json", facts)
     return facts

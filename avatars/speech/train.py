@@ -10,6 +10,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from avatars.files import load_tensors, save_tensors, write_json
 
 from .batches import Example, batch, load
 from .losses import Weights, losses
-from .network import Net, arrays
+from .network import Net, arrays, from_arrays
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ class State:
     step: int = 0
 
 
-def fresh(recipe: Recipe) -> State:
-    """State before the first step."""
+def fresh(recipe: Recipe, begin: Mapping[str, np.ndarray] | None = None) -> State:
+    """State before the first step, from random parameters or from those of another run."""
     torch.manual_seed(recipe.seed)
-    net, average = Net(), Net()
+    net, average = (Net(), Net()) if begin is None else (from_arrays(dict(begin)), Net())
     average.load_state_dict(net.state_dict())
     return State(net, average, torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay))
 
@@ -147,8 +148,17 @@ def pool(shards: list[Path], recipe: Recipe, turn: int, rank: int, world: int) -
     return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]))
 
 
-def train(corpus: Path, out: Path, recipe: Recipe, save_every: int = 500, report=print) -> Net:
+def train(
+    corpus: Path,
+    out: Path,
+    recipe: Recipe,
+    save_every: int = 500,
+    report=print,
+    begin: Mapping[str, np.ndarray] | None = None,
+) -> Net:
     """Train on `corpus` into `out`, going on from `out/checkpoint.safetensors` if there is one.
+
+    Without one the first parameters are `begin`, or random ones.
 
     Under torchrun every process calls this; process 0 writes. Returns the averaged network.
 
@@ -163,7 +173,7 @@ def train(corpus: Path, out: Path, recipe: Recipe, save_every: int = 500, report
     if world > 1 and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     checkpoint = out / "checkpoint.safetensors"
-    state = resume(checkpoint, recipe) if checkpoint.exists() else fresh(recipe)
+    state = resume(checkpoint, recipe) if checkpoint.exists() else fresh(recipe, begin)
     turn, examples = -1, []
     log: list[dict[str, float]] = []
     began = time.process_time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import wave
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from avatars.cli import parse
 from avatars.errors import BackendError, FileFormatError, InputError
-from avatars.speech.encoders import HOP, Encoder, distil, load_encoder, teacher
+from avatars.speech import corpus, encoders
+from avatars.speech.encoders import HOP, Encoder, distil, fit, load_encoder, teacher
 from avatars.speech.network import Net
+from avatars.speech.runtime import default_weights
+from avatars.speech.targets import Manner
 from avatars.speech.vocal import sing
 
 SOUND = sing(np.random.default_rng(0)).pcm[:24000]
@@ -62,9 +67,37 @@ def test_a_teacher_teaches_the_default_network() -> None:
         distil(Net(), known, [], steps=1)
 
 
+def test_a_network_is_trained_on_an_encoders_features(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    corpus.write_shard(tmp_path / "train-00000.tar", [sing(rng) for _ in range(3)], [Manner()] * 3)
+    encoder = Encoder(Tiny())
+    net, losses = fit(encoder, [tmp_path / "train-00000.tar"], steps=60, rate=3e-3)
+    assert net.entry.in_features == encoder.width
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:8])
+    assert teacher(encoder, net)(SOUND)[1].shape == (len(SOUND) // HOP, 11)
+    with pytest.raises(InputError, match="speech corpus"):
+        fit(encoder, [], steps=1)
+
+
+def test_the_verbs_make_a_teacher_and_a_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "load_encoder", lambda path: Encoder(Tiny()))
+    rng = np.random.default_rng(0)
+    corpus.write_shard(tmp_path / "train-00000.tar", [sing(rng) for _ in range(2)], [Manner()] * 2)
+    with wave.open(str(tmp_path / "own.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes((SOUND * 32767).astype("<i2").tobytes())
+    known, out = str(tmp_path / "teacher.safetensors"), str(tmp_path / "student.safetensors")
+    parse(["speech", "teacher", str(tmp_path), "--encoder", "x", "-o", known, "--steps", "3"]).run()
+    parse(["speech", "distil", str(tmp_path / "own.wav"), "--encoder", "x", "--teacher", known, "-o", out,
+           "--steps", "2"]).run()  # fmt: skip
+    student, usual = default_weights(Path(out)), default_weights()
+    assert {k: v.shape for k, v in student.items()} == {k: v.shape for k, v in usual.items()}
+    assert any(not np.array_equal(student[k], usual[k]) for k in usual)
+
+
 def test_a_missing_package_and_a_missing_model_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(BackendError, match="transformers"):
+    with pytest.raises(BackendError, match=r"transformers.*avatars\[encoders\]"):
         load_encoder(tmp_path)
     monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(AutoModel=None))
     with pytest.raises(FileFormatError, match="model directory"):

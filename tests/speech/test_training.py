@@ -20,7 +20,7 @@ from avatars.speech.batches import batch, load, random_style
 from avatars.speech.condition import SIZE, STYLE, STYLE_REST, styled
 from avatars.speech.engines import festival, flite
 from avatars.speech.losses import IGNORED, Weights, losses
-from avatars.speech.network import Net
+from avatars.speech.network import Net, arrays
 from avatars.speech.targets import Manner, curves
 from avatars.speech.train import Recipe, fresh, resume, save, train, train_step
 
@@ -178,6 +178,16 @@ def test_training_learns(shards: Path) -> None:
     examples = load([shards / "train-00000.tar"], np.random.default_rng(0))
     terms = [train_step(state, examples, recipe)["curve"] for _ in range(40)]
     assert np.mean(terms[-8:]) < 0.6 * np.mean(terms[:4])
+
+
+def test_training_begins_with_the_weights_that_it_is_given(shards: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    taught = train(shards, tmp_path / "a", TINY, report=lambda text: None)
+    state = fresh(TINY, arrays(taught))
+    assert same(state.net, taught)
+    assert same(state.average, taught)
+    still = Recipe(steps=1, batch=2, frames=60, round_steps=3, rate=0.0)
+    assert same(train(shards, tmp_path / "b", still, report=lambda text: None, begin=arrays(taught)), taught)
 
 
 def test_no_shards_no_training(tmp_path: Path) -> None:
