@@ -10,7 +10,7 @@ from avatars.data import Motion
 from avatars.errors import InputError
 
 from . import metrics
-from .articulation import GAP, from_arkit
+from .articulation import FUNNEL, GAP, PUCKER, STRETCH, from_arkit
 from .condition import condition
 from .engines.utterance import RATE
 from .runtime import Runtime
@@ -56,17 +56,23 @@ def resampled(motion: Motion, times: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def estimate_offset(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> tuple[float, float]:
     """(s by which the track's lips come after the sound's, correlation there), searched within +-200 ms.
 
-    The lip gap that the network hears is compared with the tracked one; correlation with loudness alone is biased,
-    since the jaw leads the voice.
+    What the network hears is compared with what was tracked, in the lip gap and in spread against rounded lips, which
+    no breath moves. Correlation with loudness alone is biased, since the jaw leads the voice.
     """
     frames = len(pcm) * HZ // RATE
     runtime.set_condition(condition())  # the usual look-ahead, which `run` takes off
     _, heard = run(runtime, pcm)
     arkit, known = resampled(motion, (np.arange(frames) + 0.5) / HZ)
-    seen = from_arkit(arkit)[:, GAP]
     first, last = _span(known)
-    score, lag = metrics.best_offset(seen[first:last], heard[first:last, GAP], HZ, MOST_OFFSET)
+    seen, made = (_signs(c[first:last]) for c in (from_arkit(arkit), heard))
+    score, lag = metrics.best_offset(seen, made, HZ, MOST_OFFSET)
     return lag, score
+
+
+def _signs(curves: np.ndarray) -> np.ndarray:
+    """[T, 2] lip gap, and spread against rounded lips, of articulators [T, 11]."""
+    spread = curves[:, STRETCH] - curves[:, PUCKER] - curves[:, FUNNEL]
+    return np.stack([curves[:, GAP], spread], 1)
 
 
 def _span(known: np.ndarray) -> tuple[int, int]:

@@ -78,17 +78,26 @@ def settled(quiet: np.ndarray, fps: float = 50.0, least: float = 0.2, settle: fl
     return out
 
 
+def _alike(a: np.ndarray, b: np.ndarray) -> float:
+    """`correlation` of [T], or its mean over the columns of [T, C] that are not constant in either."""
+    if a.ndim == 1:
+        return correlation(a, b)
+    moving = np.flatnonzero((np.ptp(a, 0) > 0) & (np.ptp(b, 0) > 0)) if len(a) else np.zeros(0, int)
+    return float(np.mean([correlation(a[:, k], b[:, k]) for k in moving])) if len(moving) else 0.0
+
+
 def best_offset(a: np.ndarray, b: np.ndarray, fps: float = 50.0, most: float = 0.2) -> tuple[float, float]:
     """(r at the best lag, lag in s) over lags of +-`most`: positive where `a` comes later than `b`.
 
-    The lag is refined by a parabola through the best three.
+    Of several curves [T, C] r is the mean over those that move in both. The lag is refined by a parabola through the
+    best three.
     """
     reach = min(round(most * fps), max((min(len(a), len(b)) - 2) // 2, 0))
     scores = []
     for lag in range(-reach, reach + 1):
         x, y = (a[lag:], b[: len(b) - lag]) if lag >= 0 else (a[:lag], b[-lag:])
         n = min(len(x), len(y))
-        scores.append(correlation(x[:n], y[:n]))
+        scores.append(_alike(x[:n], y[:n]))
     peak = int(np.argmax(scores))
     fine = 0.0
     if 0 < peak < len(scores) - 1:
