@@ -23,7 +23,7 @@ from .posed import PosedSplats
 
 _TURNS = (0.0, 0.3, -0.3)
 """rad about the vertical: views that the fit is over, the capture's first and half of the time."""
-_COARSE, _STEPS = 60, 60
+_COARSE, _STEPS = 60, 80
 """Steps of a fit at half the size, then at the whole."""
 _SIZE = 512
 """px, longer side of the pictures that are compared."""
@@ -65,8 +65,8 @@ class _Tensors:
     def changed(self, change: Change) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means, scales, opacities and colours after a change."""
         means = self.means + (self.axes @ (self.unit * change.shift)[..., None])[..., 0]
-        opacities = torch.where(change.logit == 0, self.opacities, (self.logit + change.logit).sigmoid())
-        return means, self.scales * change.size.exp(), opacities, (self.colors + change.color).clamp(0, 1)
+        opacities, colors = (self.logit + change.logit).sigmoid(), (self.colors + change.color).clamp(0, 1)
+        return means, self.scales * change.size.exp(), opacities, colors
 
 
 class _View(_Tensors):
@@ -116,6 +116,8 @@ def displayable(splats: PosedSplats, camera: Camera) -> tuple[PosedSplats, Chang
 
 def changed(splats: PosedSplats, change: Change) -> PosedSplats:
     """Splats of any pose, clipped to [0, 1], after what a fit changed in another one."""
+    if not any(bool(value.any()) for value in (change.color, change.logit, change.size, change.shift)):
+        return replace(splats, colors=splats.colors.clip(0, 1))
     means, scales, opacities, colors = (x[0].numpy().copy() for x in _Tensors(splats).changed(change))
     return replace(splats, means=means, scales=scales, opacities=opacities, colors=colors)
 

@@ -136,6 +136,8 @@ def test_colors_become_displayable(avatar):
     shown, change = displayable.displayable(splats, canonical_camera(avatar))
     assert shown.colors.min() >= 0
     assert shown.colors.max() <= 1
+    for name in ("means", "scales", "opacities", "colors"):
+        assert not np.array_equal(getattr(shown, name), getattr(splats, name)), name
     again, _ = displayable.displayable(splats, canonical_camera(avatar))
     for name in ("means", "wxyz", "scales", "opacities", "colors"):
         assert np.array_equal(getattr(again, name), getattr(shown, name)), name
