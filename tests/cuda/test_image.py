@@ -101,6 +101,32 @@ def test_without_a_compiler_the_error_says_what_to_install(package: Path, monkey
         cuda_image.image("sm_103")
 
 
+def test_nvcc_is_used_where_there_is_no_nvrtc(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    nvcc = tools / "nvcc"
+    nvcc.write_text(
+        """#!/bin/sh
+case "$1" in --version) echo "Cuda compilation tools, release 12.9, V12.9.1"; exit 0;; esac
+for last; do case "$last" in -arch=*) arch=$last;; *.cu) source=$last;; esac; done
+case "$arch" in -arch=sm_20) echo "nvcc fatal: unsupported sm_20" >&2; exit 1;; esac
+{ printf '%s ' "$arch"; cat "$source"; } >"$last"
+"""
+    )
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setattr(cuda_image, "_nvrtc", lambda: None)
+    cuda_image._nvcc.cache_clear()
+    try:
+        image = cuda_image.image("sm_103")
+        assert image.code.decode() == f"-arch=sm_103 {KERNEL}"
+        assert "compiled here by nvcc 12.9" in image.origin
+        with pytest.raises(BackendError, match=r"(?s)nvcc 12\.9.*unsupported sm_20"):
+            cuda_image.image("sm_20")
+    finally:
+        cuda_image._nvcc.cache_clear()
+
+
 def test_a_compiler_that_does_not_know_the_architecture_is_quoted(package: Path, compiler: nvrtc.Nvrtc):
     with pytest.raises(BackendError, match="NVRTC"):
         cuda_image.image("sm_20")
