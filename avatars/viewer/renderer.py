@@ -49,6 +49,8 @@ class Renderer:
         """Called from the renderer's thread with each new face and its monotonic time."""
         self.captured: Callable[[float], Captured | None] = lambda now: None
         """The captured frame of the face at a monotonic time."""
+        self.pace: Callable[[float], float] = lambda now: 0.0
+        """s that pages want between two pictures, at a monotonic time."""
         self.figure: Figure | None = None
         self.face: Face | None = None
         self._number, self._drawn = 0, -1
@@ -129,11 +131,12 @@ class Renderer:
         look = self.look
         shown = self.captured(now) if any(v.share is not None for v in visitors) else None
         moving |= self._update_page(look, now)
+        pace = self.pace(now)
         for visitor in visitors:
             visitor.move(now)
             if look.path == "client":
                 visitor.blank(look)
-            elif visitor.draw(self.figure, self._number, look, now, len(visitors), shown):
+            elif now - visitor.last < pace or visitor.draw(self.figure, self._number, look, now, len(visitors), shown):
                 moving = True
             moving |= visitor.orbiting is not None
         return moving and bool(visitors)

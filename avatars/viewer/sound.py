@@ -74,7 +74,8 @@ class SoundTalk:
             ready = await asyncio.to_thread(speech.end, time.monotonic())
             await _send(connection, {"is": "ready", "until": ready, "end": True})
         elif connection is self._owner and do == "clock":
-            speech.played(_number(note, "time", 0, MAX_SECONDS), bool(note.get("playing")), time.monotonic())
+            frame = _number(note, "frame", 0, 1000) / 1000 if "frame" in note else 0.0
+            speech.played(_number(note, "time", 0, MAX_SECONDS), bool(note.get("playing")), time.monotonic(), frame)
         elif connection is self._owner and do == "stop":
             speech.stop()
 

@@ -3,7 +3,8 @@
 
 It is a page of its own because viser has no sound, and it is kept in Python so that it travels with the package. Sound
 is decoded by the browser, sent as 16-bit PCM, and played when the server has its motion; the page then reports every
-80 ms where its loudspeaker is (the context's clock less its output latency), which is what the lips follow.
+80 ms where its loudspeaker is (the context's clock less its output latency), which is what the lips follow, and how
+long it takes for a frame, for viser's page throws away pictures that come faster than it unpacks them.
 """
 
 PATH, SOCKET, FILES = "/sound", "/sound/stream", "/sound/file/"
@@ -49,7 +50,7 @@ PAGE = (
 <div id="level"><div id="bar"></div></div><div id="say" role="status"></div>
 <script>
 const $ = id => document.getElementById(id);
-let context, tap, source, stream, socket, ready = null, timer = 0, began = 0, job = 0, tapped = false;
+let context, tap, source, stream, socket, ready = null, timer = 0, began = 0, job = 0, tapped = false, frame = 0;
 function say(text, bad) { $('say').textContent = text; $('say').className = bad ? 'bad' : ''; }
 function busy(what) { $('stop').disabled = !what; $('mic').classList.toggle('on', what === 'mic'); }
 function tell(note) { if (socket.readyState === 1) socket.send(JSON.stringify(note)); }
@@ -142,8 +143,16 @@ function play(c, sound, name) {
   const late = () => (c.outputLatency || 0) + (c.baseLatency || 0);
   const where = () => Math.max(0, Math.min(sound.duration, c.currentTime - began - late()));
   window.heard = where;                            // what is heard at this moment, s
+  const whole = window.frameElement ? parent : window, mine = job;
+  let last = 0;
+  const beat = t => {
+    if (last) frame += 0.2 * (Math.min(t - last, 1000) - frame);
+    last = t;
+    if (mine === job) whole.requestAnimationFrame(beat);
+  };
+  whole.requestAnimationFrame(beat);
   timer = setInterval(() => {
-    tell({do: 'clock', time: where(), playing: c.currentTime >= began});
+    tell({do: 'clock', time: where(), playing: c.currentTime >= began, frame});
     $('bar').style.width = 100 * where() / sound.duration + '%';
   }, 80);
   source.onended = () => halt();

@@ -73,9 +73,10 @@ class Stage:
         self.puppet = Puppet(Person(avatar))
         self.renderer = Renderer(avatar.model(), self.puppet, scene, later)
         self.renderer.captured = self._captured
+        self.renderer.pace = lambda now: self.speech.pace(now) if self.speech is not None else 0.0
+        self.speech: Speech | None = None
         self.history = History()
         self.renderer.watchers.append(self.history)
-        self.speech: Speech | None = None
         self.name = ""
         self.tell: Callable[[str], None] = log.info
         """Shows a line of news of the present source."""

@@ -64,6 +64,11 @@ class Visitor:
         """Of the picture that shows the captured film; None where that is not asked for."""
 
     @property
+    def last(self) -> float:
+        """Monotonic time of the last picture, s."""
+        return self.sent[-1] if self.sent else -math.inf
+
+    @property
     def still(self) -> bool:
         """Whether the sharp picture of what is on show was sent."""
         return self._is_sharp

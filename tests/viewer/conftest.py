@@ -71,6 +71,17 @@ def opened(browser: Any, viewer: Viewer) -> Iterator[Any]:
 
 
 @pytest.fixture
+def small(opened: Any, viewer: Viewer) -> Iterator[Any]:
+    """The browser on a small page: for what is drawn there, in software, and slowly."""
+    from .chromium import SIZE, visitor
+
+    opened.set_window_size(700, 420)
+    until(lambda: (view := visitor(viewer).viewpoint) and view.width < 450)
+    yield opened
+    opened.set_window_size(*SIZE)
+
+
+@pytest.fixture
 def page(viewer: Viewer) -> Iterator[Page]:
     """An open page that looks from the front."""
     page = Page(viewer.server.port, viewer.stage.front())

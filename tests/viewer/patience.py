@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-PATIENCE = float(os.environ.get("AVATARS_TEST_PATIENCE", "90"))
+PATIENCE = float(os.environ.get("AVATARS_TEST_PATIENCE", "150"))
 """s that anything may take: only a test that fails waits so long, and a busy machine is no reason to fail."""
 
 

@@ -100,13 +100,13 @@ def test_landmarks_lie_where_they_belong(opened: Any, viewer: Viewer) -> None:
     assert middle(yellow & ~near.astype(bool)).sum() < 0.05 * middle(yellow).sum()
 
 
-def test_the_browser_draws_the_splats_itself(opened: Any, viewer: Viewer) -> None:
-    native = canvas(opened, viewer)
+def test_the_browser_draws_the_splats_itself(small: Any, viewer: Viewer) -> None:
+    native = canvas(small, viewer)
     choose(viewer, path="The browser")
     wait(lambda: viewer.stage.renderer.look.path == "client", "the other path")
     # Without a picture behind them: what is seen from here on is drawn by the page.
     wait(lambda: visitor(viewer).rows == 0, "the last picture from here")
     # Another renderer, with its own blur and no tiles: 5 levels measured; an empty page is 40 away.
-    got = canvas(opened, viewer, lambda image: difference(middle(image), middle(native)) < 12, "the splats")
-    keep(opened, "layer-client-splats")
+    got = canvas(small, viewer, lambda image: difference(middle(image), middle(native)) < 12, "the splats")
+    keep(small, "layer-client-splats")
     assert difference(middle(got), middle(native)) > 0.05, "by another renderer"

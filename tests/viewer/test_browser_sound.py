@@ -21,7 +21,7 @@ from avatars.viewer.figure import Figure
 from avatars.viewer.sources import speech as speech_source
 from avatars.viewer.sources.speech import Speech
 
-from .chromium import SIZE, keep, seen, visit, visitor, wait
+from .chromium import keep, seen, visit, visitor, wait
 from .conftest import on_loop
 from .test_sound import RATE, babble, pcm
 
@@ -186,7 +186,7 @@ def bits(strip: np.ndarray) -> int:
 
 
 def test_lips_are_in_time_with_the_sound(
-    opened: Any, viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    small: Any, viewer: Viewer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every picture carries the media time of its lips, the page draws the media time of its loudspeaker over it."""
     at = speech_source._at
@@ -212,23 +212,20 @@ def test_lips_are_in_time_with_the_sound(
     path = tmp_path / "babble.wav"
     write_wav(path, 12.0)
     speech = speaking(viewer)
-    opened.set_window_size(700, 420)  # little to draw: it is time that counts here
-    request.addfinalizer(lambda: opened.set_window_size(*SIZE))
-    wait(lambda: (view := visitor(viewer).viewpoint) and view.width < 450, "the smaller page")
     view = visitor(viewer).viewpoint
     assert view is not None
     strip = view.height // 8
-    opened.execute_script(_OVERLAY, view.width, strip)
+    small.execute_script(_OVERLAY, view.width, strip)
     rounds = []
     for _ in range(_ROUNDS):
-        offsets, rate = play_and_compare(opened, viewer, speech, path, strip)
+        offsets, rate = play_and_compare(small, viewer, speech, path, strip)
         print(f"lips ahead of the sound by {np.median(offsets or [0]):.0f} ms (median of {len(offsets)},"
               f" {rate:.0f} frames/s): {sorted(offsets)}")  # fmt: skip
         if len(offsets) >= 5 and rate >= _LEAST_RATE:
             rounds.append(abs(float(np.median(offsets))))
             if rounds[-1] <= _MOST:
                 break
-    keep(opened, "lips-and-sound")
+    keep(small, "lips-and-sound")
     if not rounds:
         pytest.skip("this machine is too busy to draw a page in time")
     assert min(rounds) <= _MOST

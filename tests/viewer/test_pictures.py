@@ -7,6 +7,7 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+import pytest
 
 from avatars.heads.arkit import INDEX
 from avatars.splats.avatar import Avatar
@@ -142,6 +143,22 @@ def test_splats_are_drawn_by_the_page_from_the_start(avatar: Avatar) -> None:
 def _moves_splats(message: dict[str, Any]) -> bool:
     """Whether a message gives the splats another shape."""
     return message.get("name") == "/splats" and "updates" in message and "visible" not in message["updates"]
+
+
+def test_pictures_come_no_faster_than_a_page_wants_them(
+    viewer: Viewer, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.sharp(256)
+    (visitor,) = viewer.stage.renderer.visitors.values()
+    monkeypatch.setattr(viewer.stage.renderer, "pace", lambda now: 0.15)
+    viewer.stage.choose("Captured motion")
+    count = len(visitor.sent)
+    until(lambda: len(visitor.sent) > count + 8)
+    assert np.diff(list(visitor.sent)[count:]).min() > 0.149
+    recording = viewer.stage.recording
+    assert recording is not None
+    recording.clock.pause(time.monotonic())
+    until(lambda: visitor.still)  # and the last one comes whole all the same
 
 
 def test_orbit_moves_the_page_s_camera(viewer: Viewer, page: Page) -> None:

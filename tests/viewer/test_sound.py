@@ -98,9 +98,14 @@ def test_a_sound_becomes_motion_and_follows_the_page_s_loudspeaker(speaking: Vie
     tell(talk, do="clock", time=1.0, playing=True)
     until(lambda: speech._playing)
     now = speech._reported  # and not the time by which this thread comes to look
+    assert speech.pace(now) == 0, "a page that says nothing gets pictures as they come"
     assert speech.position(now) == pytest.approx(1.0)
     assert speech.position(now + 0.2) == pytest.approx(1.2), "it goes on between two reports"
     assert speech.position(now + 5) is None, "a page that reports no more has stopped"
+    tell(talk, do="clock", time=1.1, playing=True, frame=70)
+    until(lambda: speech._reported > now)
+    assert speech.pace(speech._reported) == pytest.approx(0.07), "a slow page gets no more than it can show"
+    assert speech.pace(speech._reported + 5) == 0, "until its sound is over"
     tell(talk, do="stop")
     until(lambda: speech.heard() is None)
 
@@ -228,6 +233,8 @@ def test_half_a_sample_and_an_impossible_clock_are_refused(talk: ClientConnectio
     talk.send(b"\x00\x00\x00")
     assert "Half a sample" in hear(talk)["text"]
     tell(talk, do="clock", time=-1, playing=True)
+    assert hear(talk)["is"] == "problem"
+    tell(talk, do="clock", time=1, playing=True, frame=-5)
     assert hear(talk)["is"] == "problem"
 
 

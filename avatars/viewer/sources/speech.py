@@ -77,7 +77,7 @@ class Speech:
         self._ended = self._stale = False
         self._pieces: list[Motion] = []
         self._whole: Motion | None = None
-        self._position, self._reported, self._playing = 0.0, 0.0, False
+        self._position, self._reported, self._playing, self._frame = 0.0, 0.0, False, 0.0
         self._pcm: list[np.ndarray] = []
         self._rate, self._came = 0, 0.0
 
@@ -179,10 +179,14 @@ class Speech:
             self._whole = None
         return float(self._pieces[-1].times[-1]) if self._pieces else 0.0
 
-    def played(self, position: float, playing: bool, now: float) -> None:
-        """A page says where its loudspeaker is, s."""
+    def played(self, position: float, playing: bool, now: float, frame: float = 0.0) -> None:
+        """A page says where its loudspeaker is, s, and how long it takes for a frame, s."""
         with self._lock:
-            self._position, self._playing, self._reported = position, playing, now
+            self._position, self._playing, self._reported, self._frame = position, playing, now, frame
+
+    def pace(self, now: float) -> float:
+        """s between pictures that the page which plays can show; 0 while none plays."""
+        return self._frame if self.position(now) is not None else 0.0
 
     def stop(self) -> None:
         """Fall silent."""
