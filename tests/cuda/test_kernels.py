@@ -183,6 +183,19 @@ def test_splats_over_many_tiles(device: Emulator):
     assert_close(device.backward(ours, *given, shapes(FREE + CAMERA, tensors)), expected, 1e-4)
 
 
+def test_more_tiles_than_are_placed_in_one_pass(device: Emulator):
+    size = (752, 720)  # 2115 tiles: the running totals take a second round, and scratch memory is used again
+    tensors = scenes.free(14, 1, 60)
+    tensors[0][..., :2] *= 4
+    tensors[5] = torch.tensor([[760.0, 760.0, 376.0, 360.0]])
+    theirs = ops.rasterize(*tensors, *size, backend="cpu")
+    ours = draw_free(device, tensors, size)
+    assert theirs.alpha[..., 600:, :].max() > 0.1  # in tiles of the second round too
+    for name in PICTURES:
+        # places of some 700 px are known to 6e-5 px
+        assert np.abs(getattr(ours, name) - getattr(theirs, name).numpy()).max() < 1e-4, name
+
+
 def test_no_splats_leave_the_background(device: Emulator):
     background = torch.rand(2, 3, scenes.HEIGHT, scenes.WIDTH)
     free = scenes.free(11, 2, 0)
