@@ -4,7 +4,7 @@
 // operation that not every thread reaches, threads that wait at different ones or leave before one, shared memory
 // read before it was written (it starts as NaN). A missing barrier shows as a result that changes with the order of
 // the threads, which the caller chooses. Not seen: faults of the memory model between barriers, register use, speed.
-// Of the kernels' 29 barriers, taken out one at a time, the tests miss 24; the other five (in av_combine_backward and
+// With one of the kernels' 29 barriers taken out, some test fails for 24 of them; the other five (in av_combine_backward and
 // sort_list) wait for what another barrier, or the same thread, has settled already.
 #pragma once
 #include <cmath>
