@@ -19,7 +19,7 @@ from ..speech.style import Style
 from ..splats.avatar import Avatar
 from ..training.checkpoint import Snapshot
 from . import sound_page
-from .framing import UP
+from .framing import UP, Viewpoint
 from .look import PATHS, backdrop
 from .panel.drive import Drive
 from .panel.face import FaceTab
@@ -181,6 +181,10 @@ class Viewer:
 
         client.camera.on_update(moved)
         self.view.come(client, visitor)
+        visitor.viewpoint = Viewpoint.of(client.camera)
+        place = self.stage.front_for(visitor)
+        if place.fov != self.stage.front().fov:  # a narrow page
+            visitor.go(place)
         if self.training is not None:
             self.training.come(client, visitor)
 

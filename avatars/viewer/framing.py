@@ -22,6 +22,8 @@ UP = (0.0, -1.0, 0.0)
 MIN_FOV, MAX_FOV = math.radians(8), math.radians(90)
 _CROWN, _CHEST = 0.165, 0.2
 """m above and below the head's origin that the default view shows at most."""
+_NARROW, _LOWERED = 0.75, 0.22
+"""Width over height of a page below which it is narrow, and the share of its height by which it then looks lower."""
 _LEAST = 0.26
 """m that it shows at least."""
 
@@ -90,6 +92,16 @@ class Place:
     look_at: np.ndarray
     """[3] page units."""
     fov: float
+
+    def fitted(self, width: int, height: int) -> Place:
+        """The same for a page so large: a narrow one, as a phone's, shows as much to the sides, above its panel."""
+        wider = _NARROW * height / max(width, 1)
+        if wider <= 1:
+            return self
+        fov = min(2 * math.atan(math.tan(self.fov / 2) * wider), MAX_FOV)
+        seen = 2 * math.tan(fov / 2) * float(np.linalg.norm(self.position - self.look_at))
+        down = np.array([0.0, _LOWERED * seen, 0.0])
+        return Place(self.position + down, self.look_at + down, fov)
 
     def turned(self, degrees: float) -> Place:
         """Seen from further to the subject's left (positive) or right, from the same distance."""

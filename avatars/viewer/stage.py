@@ -28,7 +28,7 @@ from .sources.base import Following, Resting, Source
 from .sources.livelink import PORT, LiveLink
 from .sources.recording import Recording
 from .sources.speech import Delivery, Speech, Voice
-from .visitor import Captured
+from .visitor import Captured, Visitor
 
 log = logging.getLogger("avatars.viewer")
 CAPTURED, HANDS, SPEECH, LIVELINK = "Captured motion", "Sliders only", "Speech", "Live Link Face (iPhone)"
@@ -98,6 +98,11 @@ class Stage:
     def front(self) -> Place:
         """Where to look from at first."""
         return front(self.person.rest, self.avatar.camera)
+
+    def front_for(self, visitor: Visitor) -> Place:
+        """Where a visitor looks from at first."""
+        view = visitor.viewpoint
+        return self.front() if view is None else self.front().fitted(view.width, view.height)
 
     def choose(self, name: str) -> None:
         """Let a source drive.

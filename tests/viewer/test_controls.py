@@ -166,6 +166,29 @@ def test_the_camera_is_chosen(viewer: Viewer, page: Page) -> None:
         page.wait(lambda want=want: any(_goes_to(m, want) for m in page.notes), name)
 
 
+def test_a_phone_sees_the_whole_head(viewer: Viewer) -> None:
+    front = viewer.stage.front()
+    assert front.fitted(640, 480) is front
+    assert front.fitted(480, 480) is front
+    phone = Page(viewer.server.port, front, (200, 440))
+    try:
+        place = front.fitted(200, 440)
+        phone.wait(lambda: any(_goes_to(m, place.position) for m in phone.notes), "a camera of its own")
+        assert place.fov > front.fov
+        distance = np.linalg.norm(front.position - front.look_at)
+        assert np.linalg.norm(place.position - place.look_at) == pytest.approx(distance), "as far away"
+        across = [2 * np.tan(p.fov / 2) * distance * w / h for p, w, h in ((front, 3, 4), (place, 200, 440))]
+        assert across[0] == pytest.approx(across[1]), "as much to the sides as on a page of 3:4"
+        phone.look(place, (200, 440))
+        image = phone.sharp(440)
+        seen = np.abs(image.astype(int) - viewer.stage.renderer.look.background).max(2) > 40
+        assert seen[:, [0, -1]].mean() < seen[:, 100].mean(), "neither side cuts it off"
+        crown = int(np.flatnonzero(seen.any(1))[0])
+        assert 5 < crown < 150, "above the panel"
+    finally:
+        phone.close()
+
+
 def _goes_to(message: dict, place: np.ndarray) -> bool:
     """Whether a message puts the camera somewhere."""
     return message["type"] == "SetCameraPositionMessage" and np.allclose(message["position"], place, atol=1e-3)

@@ -70,7 +70,7 @@ class TrainingTab:
             place = self._stage.front()
             visitor.compare(share, self._stage.avatar.camera, float(place.look_at[2]) / 100)
             if share is None:
-                visitor.go(place)
+                visitor.go(self._stage.front_for(visitor))
             self._stage.compare()
             if begins and self._stage.name != CAPTURED:
                 client.add_notification(

@@ -68,11 +68,11 @@ class ViewTab:
             angle = _ANGLES.get(angles.value)
             if angle is not None:
                 visitor.orbit(None, time.monotonic())
-                visitor.go(self._stage.front().turned(angle))
+                visitor.go(self._stage.front_for(visitor).turned(angle))
                 self._stage.renderer.wake()
 
         def swing(_: viser.GuiEvent) -> None:
-            visitor.orbit(None if visitor.orbiting is not None else self._stage.front(), time.monotonic())
+            visitor.orbit(None if visitor.orbiting is not None else self._stage.front_for(visitor), time.monotonic())
             self._stage.renderer.wake()
 
         def zoom(event: viser.GuiEvent) -> None:
@@ -88,7 +88,7 @@ class ViewTab:
         visitor = None if event.client is None else self._stage.renderer.visitors.get(event.client.client_id)
         if visitor is not None:
             visitor.orbit(None, time.monotonic())
-            visitor.go(self._stage.front())
+            visitor.go(self._stage.front_for(visitor))
         self._put(self._first)
 
     def _put(self, look: Look) -> None:
