@@ -32,7 +32,7 @@ _FLAGS = (
 SIZE = (900, 760)
 """px of the window."""
 _CLOSE = "document.querySelectorAll('.mantine-Notification-closeButton').forEach(b => b.click())"
-RIGHT, HOME = "\ue014", "\ue011"
+RIGHT, HOME, END = "\ue014", "\ue011", "\ue010"
 """Keys."""
 
 

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from avatars.capture.store import save_clip
 from avatars.splats.avatar import Avatar
+from avatars.tracking.track import save_track
+from avatars.training import build, checkpoint
+from avatars.training.frames import split
+from avatars.training.loop import Trainer
+from avatars.training.presets import load_preset
 from avatars.viewer.app import Options, Viewer
+from tests.training.scene import make_scene
 
 from .making import make_avatar
 from .page import Page
@@ -101,3 +110,24 @@ def on_loop(viewer: Viewer, call: Callable[[], object]) -> None:
 def difference(a: np.ndarray, b: np.ndarray) -> float:
     """Mean absolute difference of two pictures, in levels of 255."""
     return float(np.abs(a.astype(float) - b.astype(float)).mean())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer, Path]:
+    """(run directory, its trainer, the training's directory), three steps in."""
+    head, clip, track = make_scene()
+    directory = tmp_path_factory.mktemp("runs") / "alice.run"
+    preset = replace(load_preset("tiny"), splats=600, size=96, iterations=40)
+    save_clip(clip, directory / "clip")
+    save_track(track, directory / "track.safetensors")
+    thinned = build.thin(track, preset.frames)
+    rows, _ = split(thinned.times, "fifth")
+    trainer = Trainer(head.shape(track.identity), clip, thinned, rows, preset)
+    training = directory / build._training_name(preset, "fifth")
+    for _ in range(3):
+        trainer.step()
+    trainer.history.append((3, 0.5))
+    trainer.peeks.append((3, 21.5))
+    checkpoint.begin(training, trainer)
+    checkpoint.save(training, trainer)
+    return directory, trainer, training

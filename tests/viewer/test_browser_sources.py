@@ -13,10 +13,29 @@ import numpy as np
 import pytest
 
 from avatars.splats.avatar import Avatar
+from avatars.training.loop import Trainer
 from avatars.viewer.app import Options, Viewer
+from avatars.viewer.runs import Watched
 from avatars.viewer.sources.camera import Camera
+from avatars.viewer.wipe import compose
 
-from .chromium import SIZE, keep, notices, press, touch, visit, wait
+from .chromium import (
+    END,
+    HOME,
+    SIZE,
+    canvas,
+    check,
+    keep,
+    middle,
+    notices,
+    press,
+    slide,
+    touch,
+    visit,
+    visitor,
+    wait,
+)  # fmt: skip
+from .conftest import difference
 from .test_camera import CLIPS
 
 pytestmark = pytest.mark.slow
@@ -145,6 +164,37 @@ def test_curves_are_drawn_on_a_tab_that_is_opened_late(large: Any, avatar: Avata
         wait(lambda: plotted(large)[0] == (0.0, duration), "the whole recording")
         wait(lambda: plotted(large)[1] > 0.5, "its jaw")  # which opens to 0.6
         keep(large, "curves")
+
+
+def test_the_film_is_wiped_over_the_avatar(large: Any, run: tuple[Path, Trainer, Path]) -> None:
+    with Viewer(None, Options(port=0, livelink_port=0), Watched(run[0])) as viewer:
+        visit(large, viewer)
+        recording, who = viewer.stage.recording, visitor(viewer)
+        assert recording is not None
+        recording.clock.pause(time.monotonic())
+        check(large, "Side by side")
+        wait(lambda: who.share == 0.5, "the wish to compare")
+
+        def expected(share: float) -> np.ndarray:
+            view, figure, film = who.viewpoint, viewer.stage.renderer.figure, viewer.stage.film
+            assert view is not None
+            assert figure is not None
+            assert film is not None
+            row, color = recording.row(time.monotonic()), np.array(viewer.stage.renderer.look.background, np.uint8)
+            return compose(figure, film, row, viewer.stage.avatar.camera, (view.width, view.height), share, color)
+
+        for key, share in ((HOME, 0.0), (END, 1.0)):
+            slide(large, "Wipe", key, lambda value, share=share: value == share)
+            wait(lambda share=share: who.share == share, "the wipe")
+            want, other = middle(expected(share)), middle(expected(1 - share))
+            apart = difference(want, other)
+            assert apart > 3, "film and avatar can be told apart"
+            canvas(
+                large, viewer, lambda image, want=want, apart=apart: difference(middle(image), want) < apart / 2,
+                "the avatar" if share == 0 else "the film",
+            )  # fmt: skip
+        assert "held out" in text(large) or "trained on" in text(large)
+        keep(large, "training-wipe")
 
 
 def test_a_camera_that_is_not_there_is_said(large: Any, avatar: Avatar) -> None:

@@ -4,52 +4,25 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from avatars.capture.store import save_clip
 from avatars.errors import FileFormatError, InputError
 from avatars.splats.model import Pose
-from avatars.tracking.track import save_track
-from avatars.training import build, checkpoint
-from avatars.training.frames import split
+from avatars.training import checkpoint
 from avatars.training.loop import Trainer
-from avatars.training.presets import load_preset
 from avatars.viewer.app import Options, Viewer
 from avatars.viewer.figure import Figure
 from avatars.viewer.person import Face
 from avatars.viewer.runs import Watched
 from avatars.viewer.wipe import compose, place
-from tests.training.scene import make_scene
 
 from .conftest import difference
 from .page import Page
 from .patience import until
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer, Path]:
-    """(run directory, its trainer, the training's directory), three steps in."""
-    head, clip, track = make_scene()
-    directory = tmp_path_factory.mktemp("runs") / "alice.run"
-    preset = replace(load_preset("tiny"), splats=600, size=96, iterations=40)
-    save_clip(clip, directory / "clip")
-    save_track(track, directory / "track.safetensors")
-    thinned = build.thin(track, preset.frames)
-    rows, _ = split(thinned.times, "fifth")
-    trainer = Trainer(head.shape(track.identity), clip, thinned, rows, preset)
-    training = directory / build._training_name(preset, "fifth")
-    for _ in range(3):
-        trainer.step()
-    trainer.history.append((3, 0.5))
-    trainer.peeks.append((3, 21.5))
-    checkpoint.begin(training, trainer)
-    checkpoint.save(training, trainer)
-    return directory, trainer, training
 
 
 def test_a_checkpoint_becomes_the_avatar_it_holds(run: tuple[Path, Trainer, Path]) -> None:
