@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import time
+import zlib
 from dataclasses import replace
 
 import av
@@ -26,6 +28,8 @@ from avatars.splats.model import Pose
 
 from .conftest import FRAMES, SIZE, make_splats
 
+COMPRESSION = 0.12
+"""s that the machine that the figures are of takes for four megabytes of noise."""
 MOVING = ("expression", "rotation", "translation", "torso_rotation", "torso_translation", "confidence")
 
 
@@ -380,7 +384,8 @@ def test_several_forms_are_whole_or_absent(stored, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_every_form_of_a_whole_avatar_costs_forty_seconds_of_one_processor_at_most(avatar, tmp_path):
-    """30 000 splats, four seconds of film at 512 px: 20 s on two cores. A busy machine takes longer, not more of it."""
+    """30 000 splats, four seconds of film at 512 px: 20 s on two cores. A busy machine takes longer but not more; a slow
+    one is allowed more, by the time that four megabytes of noise take it to compress."""
     tool()
     rows, size = np.arange(100) % FRAMES, 512
     moving = {n: getattr(avatar.track, n)[rows] for n in MOVING}
@@ -396,10 +401,14 @@ def test_every_form_of_a_whole_avatar_costs_forty_seconds_of_one_processor_at_mo
     landmarks = np.full((100, 478, 3), size / 2, np.float32)
     footage = Clip(frames, times, landmarks, matte, [""] * 100, source={"name": "x", "sha256": "0"}).validate()
     save_clip(footage, tmp_path / "whole.run" / "clip")
+    before, noise = time.process_time(), np.random.default_rng(0).normal(size=1_000_000).astype(np.float32).tobytes()
+    zlib.compress(noise, 6)
+    slowness = max((time.process_time() - before) / COMPRESSION, 1.0)
     before = sum(os.times()[:4])
     command(tmp_path / "whole.avatar", "-o", tmp_path / "all", "--format", "all")
     assert {p.name for p in (tmp_path / "all").iterdir()} == {f"whole{ending}" for ending in writers.NAMES.values()}
-    assert sum(os.times()[:4]) - before < 40
+    spent = sum(os.times()[:4]) - before
+    assert spent < 40 * slowness, spent
 
 
 def test_what_is_named_must_be_possible(stored, tmp_path, monkeypatch):

@@ -119,6 +119,28 @@ def test_expressions_by_name_ease_in(page):
     assert found[2] < 0.25 * found[1]
 
 
+def test_emotions_are_chosen_in_the_face_drawer(page):
+    """Neutral has no strength; another one fetches the network's tables and sets the goal."""
+    found = page.run(
+        """
+        const [choice] = avatar.face.root.querySelectorAll("select");
+        const strength = choice.closest("label").nextElementSibling.querySelector("input"), out = [strength.disabled];
+        const choose = async (name, amount, met) => {
+          choice.value = name; choice.onchange();
+          strength.value = amount; strength.oninput();
+          await until(met);
+        };
+        const happy = () => avatar.driver.emotion[1];
+        await choose("happy", "0.5", () => happy() === 0.5);
+        out.push(strength.disabled, avatar.driver.playing);
+        await choose("neutral", "1", () => happy() === 0);
+        await avatar.setEmotion({});
+        return [...out, strength.disabled];
+        """
+    )
+    assert found == [True, False, False, True]
+
+
 def test_details_and_behaviour_are_choices(page):
     found = page.run(
         """

@@ -53,7 +53,12 @@ export class FacePanel extends Panel {
     }
     const emotion = element("select"), strength = element("input", { type: "range", min: "0", max: "1.5", step: "0.05", value: "1" });
     emotion.replaceChildren(...EMOTIONS.map((name) => new Option(name[0].toUpperCase() + name.slice(1), name)));
-    emotion.onchange = strength.oninput = () => feel(emotion.value, Number(strength.value));
+    const changed = () => {
+      strength.disabled = emotion.value === EMOTIONS[0]; // there is nothing to be more of
+      feel(emotion.value, Number(strength.value));
+    };
+    strength.disabled = true;
+    emotion.onchange = strength.oninput = changed;
     this.body.append(
       faces, element("h3", { title: "Stays while other things move the face, and colours its speech" }, "Emotion"),
       element("label", { class: "row" }, element("span", {}, "Feels"), emotion),

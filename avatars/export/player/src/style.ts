@@ -37,6 +37,7 @@ h3 { font-size: .75rem; font-weight: 600; letter-spacing: .04em; color: var(--so
 .row { display: grid; grid-template-columns: 7.5rem 1fr; align-items: center; gap: .6rem; font-size: .87rem; min-height: 2rem; }
 .row input { width: 100%; accent-color: var(--accent); margin: 0; min-height: 1.7rem; }
 .row select { width: 100%; }
+.row:has(input:disabled) { opacity: .45; }
 .chips + .row { margin-top: .5rem; }
 select option { color: #1b1d21; background: #fff; }
 .join { display: flex; gap: .35rem; }
