@@ -384,8 +384,8 @@ def test_several_forms_are_whole_or_absent(stored, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_every_form_of_a_whole_avatar_costs_forty_seconds_of_one_processor_at_most(avatar, tmp_path):
-    """30 000 splats, four seconds of film at 512 px: 20 s on two cores. A busy machine takes longer but not more; a slow
-    one is allowed more, by the time that four megabytes of noise take it to compress."""
+    """30 000 splats, four seconds of film at 512 px: 20 s on two cores. A busy machine takes longer but not more; a
+    slow one is allowed more, by the time that four megabytes of noise take it to compress."""
     tool()
     rows, size = np.arange(100) % FRAMES, 512
     moving = {n: getattr(avatar.track, n)[rows] for n in MOVING}
