@@ -120,22 +120,22 @@ def _joined(
     return _example(frames, label[near], vocal[near], shapes, _numbers(manner), utterance.language)
 
 
-def load(paths: list[Path], rng: np.random.Generator) -> list[Example]:
+def load(paths: list[Path], rng: np.random.Generator, breaths: bool = False) -> list[Example]:
     """Examples of these shards, each utterance degraded anew, with soundless ones between them.
 
-    Two utterances in a row become one example half of the time, with a pause between them in which the speaker may
-    breathe in.
+    With `breaths`, two utterances in a row become one example half of the time, with a pause between them in which the
+    speaker may breathe in with an open mouth.
     """
     out: list[Example] = []
     for path in paths:
         before: Utterance | None = None
         for utterance, manner, motion in corpus.read_shard(path):
-            if before is not None and utterance.engine != "vocal" and rng.random() < JOINED_SHARE:
+            if breaths and before is not None and utterance.engine != "vocal" and rng.random() < JOINED_SHARE:
                 out.append(_joined(utterance, before, manner, motion, rng))
             else:
                 frames = analyse(degrade(utterance.pcm, rng))
                 label, vocal = labels_of(utterance, len(frames.mel))
-                shapes = _shapes(utterance, motion, vocal)
+                shapes = _shapes(utterance, motion, vocal) if breaths else from_arkit(motion.astype(np.float32))
                 out.append(_example(frames, label, vocal, shapes, _numbers(manner), utterance.language))
             before = utterance if utterance.engine != "vocal" else before
     if not out:

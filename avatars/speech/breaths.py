@@ -37,8 +37,13 @@ def inhalation(seconds: float, rng: np.random.Generator) -> np.ndarray:
     noise = rng.standard_normal(count)
     shape = FORMANTS[str(rng.choice(["aa", "E", "E", "oh", "ih"]))]
     voice = _resonate(noise, shape, rng.uniform(0.9, 1.3))
-    # The resonances of a breath are blurred by the open glottis: some of the noise passes unshaped.
-    voice = voice / np.sqrt(np.square(voice).mean()) + rng.uniform(0.05, 0.6) * rng.standard_normal(count)
+    # The open glottis blurs the resonances, and most of the noise arises at the lips and teeth: it passes unshaped but
+    # for a gentle fall towards high frequencies.
+    spectrum = np.fft.rfft(rng.standard_normal(count))
+    frequency = np.linspace(0, RATE / 2, len(spectrum))
+    hiss = np.fft.irfft(spectrum / np.sqrt(1 + (frequency / rng.uniform(600, 5000)) ** 2), count)
+    hiss *= rng.uniform(0.2, 2.0) / np.sqrt(np.square(hiss).mean())
+    voice = voice / np.sqrt(np.square(voice).mean()) + hiss
     time, peak = np.linspace(0, 1, count), rng.uniform(0.35, 0.8)
     swell = np.where(time < peak, time / peak, (1 - time) / (1 - peak)) ** rng.uniform(0.4, 1.2)
     out = voice * swell
@@ -51,12 +56,12 @@ def pause(level: float, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int
     Args:
         level: RMS of the speech around it.
     """
-    before, after = int(rng.integers(1, 14)), int(rng.integers(1, 8))
+    before, after = int(rng.integers(0, 12)), int(rng.integers(1, 8))
     length = int(rng.integers(9, 40))
     sound = np.zeros((before + length + after) * FRAME, np.float32)
     if rng.random() < 0.35:
         return sound, None
-    gain = level * 10 ** (-rng.uniform(12, 40) / 20)
+    gain = level * 10 ** (-rng.uniform(12, 44) / 20)
     sound[before * FRAME : (before + length) * FRAME] = gain * inhalation(length * FRAME / RATE, rng)
     return sound, (before, before + length)
 

@@ -47,6 +47,8 @@ class SpeechTrain:
     """Largest learning rate; a tenth of it when going on from other weights."""
     begin: Path | None = None
     """Weights (.safetensors) to begin with instead of random ones."""
+    breaths: bool = False
+    """Teach the mouth to open for breaths between utterances."""
     threads: int = 1
     """Threads of each process."""
 
@@ -62,7 +64,7 @@ class SpeechTrain:
         from .train import Recipe, train
 
         torch.set_num_threads(self.threads)
-        recipe = Recipe(steps=self.steps, batch=self.batch, seed=self.seed, rate=self.rate)
+        recipe = Recipe(steps=self.steps, batch=self.batch, seed=self.seed, rate=self.rate, breaths=self.breaths)
         begin = default_weights(self.begin) if self.begin else None
         net = train(self.corpus, self.output, recipe, begin=begin)
         if int(os.environ.get("RANK", "0")) == 0:

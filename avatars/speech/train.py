@@ -45,6 +45,8 @@ class Recipe:
     round_hours: float = 2.7
     """Most sound in memory at once, hours on each process."""
     seed: int = 0
+    breaths: bool = False
+    """Whether to teach breaths between utterances (see `breaths`)."""
 
 
 @dataclass
@@ -145,7 +147,7 @@ def pool(shards: list[Path], recipe: Recipe, turn: int, rank: int, world: int) -
     order = np.random.default_rng([recipe.seed, 2, turn]).permutation(len(shards))
     most = max(int(recipe.round_hours * 12), 1)  # shards last five minutes
     mine = [shards[i] for i in order[rank::world]][:most]
-    return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]))
+    return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]), recipe.breaths)
 
 
 def train(
