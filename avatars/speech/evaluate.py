@@ -107,11 +107,12 @@ def quiet(
     return out
 
 
-def _residual(clip: Aligned, made: np.ndarray) -> float:
-    """s by which the tracked lip gap comes later than the made one [T, 11], where the clip's own offset is off."""
+def _residual(clip: Aligned, made: np.ndarray) -> tuple[float, float]:
+    """(correlation at the best lag, that lag in s) of the tracked lip gap after the made one [T, 11], with the clip's
+    own offset off."""
     index = np.flatnonzero(clip.known)
     span = slice(int(index[0]), int(index[-1]) + 1)
-    return metrics.best_offset(clip.curves[span, GAP], made[span, GAP])[1]
+    return metrics.best_offset(clip.curves[span, GAP], made[span, GAP])
 
 
 def evaluate_clip(
@@ -128,7 +129,7 @@ def evaluate_clip(
         Evaluation with at least lip_gap_correlation, lip_gap_correlation_personal (None without a style),
         offset_ms, closure_recall, false_closure_rate, latency_ms and rtf. `clip_offset_ms` is how late the clip's
         pictures come after its sound, which was taken off before all else; `offset_ms` is what remains, between the
-        tracked lip gap and the made one.
+        tracked lip gap and the made one; it means little where `offset_correlation` is low.
 
     Raises:
         InputError: too little sound and track in common.
@@ -138,6 +139,7 @@ def evaluate_clip(
     made = predict(weights, Style(), clip)
     known = clip.known
     plain = scores(made, clip)
+    alike, remains = _residual(clip, made)
     out = whole(clip.pcm, RATE, fps=50.0, weights=weights, style=style)
     # Stream frames stand at k / 50 s, tracked ones at (k + 1/2) / 50 s: half a frame apart.
     arkit, near = resampled(motion, out.times + clip.offset)
@@ -155,7 +157,8 @@ def evaluate_clip(
         "lip_gap_correlation_personal": personal.get("lip_gap_correlation"),
         "lip_gap_correlation_speech": metrics.correlation(made[voiced, GAP], clip.curves[voiced, GAP]),
         "jaw_correlation": metrics.correlation(made[known, JAW], clip.curves[known, JAW]),
-        "offset_ms": 1000 * _residual(clip, made),
+        "offset_ms": 1000 * remains,
+        "offset_correlation": alike,
         "clip_offset_ms": 1000 * clip.offset,
         "clip_offset_correlation": clip.offset_correlation,
         "closure_recall": plain.closure_recall,

@@ -181,6 +181,9 @@ def test_evaluation_of_a_clip_and_its_page(sound: np.ndarray, subject: Motion, t
         assert np.isfinite(figures[name]), name
     assert figures["lip_gap_correlation_personal"] is None
     assert figures["lip_gap_correlation"] > 0.9
+    assert figures["clip_offset_ms"] == pytest.approx(1000 * LATE, abs=20)
+    assert abs(figures["offset_ms"]) <= 10  # what the clip's own offset leaves over
+    assert figures["offset_correlation"] > 0.9
     assert figures["lip_gap_correlation_speech"] > 0.85  # tracked gaps are bounded by jaw and lips
     assert figures["silence_gap"] is None or figures["silence_gap"] < 0.03
     assert figures["parity"] <= 1e-5
