@@ -13,6 +13,7 @@ from ..capture import faces
 from ..data import Clip, Track
 from ..heads.head import Head, HeadModel
 from .camera import project
+from .habit import detector_habit
 
 REGIONS: dict[str, tuple[int, ...]] = {
     "lips": faces.LIPS,
@@ -86,14 +87,15 @@ def quality(track: Track, clip: Clip, head: Head) -> dict[str, Any]:
 def landmark_points(track: Track, head: Head) -> np.ndarray:
     """Posed landmarks [T, 478, 3] m in camera coordinates, NaN where the head has none.
 
-    The track's landmark offsets move each landmark in the head's rest coordinates, hence turn with its joints.
+    They are where a detector sees them: its habit and the track's landmark offsets move each landmark in the head's
+    rest coordinates, hence turn with its joints.
 
     Args:
         head: made this person's.
     """
     model = HeadModel(head)
     weights = (model.skinning[model.landmark_corners] * model.landmark_barycentric[..., None]).sum(1)
-    offsets = torch.from_numpy(track.landmark_offsets.astype(np.float32))
+    offsets = torch.from_numpy((track.landmark_offsets + detector_habit(head)).astype(np.float32))
     out = np.empty((len(track.frame), len(offsets), 3), np.float32)
     for first in range(0, len(out), _CHUNK):
         rows = slice(first, first + _CHUNK)

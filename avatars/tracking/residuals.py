@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..capture import faces
 from ..heads.head import Head
+from .habit import detector_habit
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ class LandmarkModel:
             low=head.expression_low.astype(float),
             high=head.expression_high.astype(float),
         )
+
+    @staticmethod
+    def detected(head: Head) -> LandmarkModel:
+        """The same where a detector sees them (see `detector_habit`)."""
+        model = LandmarkModel.of(head)
+        return replace(model, mean=model.mean + detector_habit(head))
 
     def points(self, identity: np.ndarray, expression: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Landmarks in head coordinates [T, L, 3] for expressions [T, E] and offsets [L, 3]."""

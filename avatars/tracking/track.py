@@ -38,7 +38,9 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
             fix="Film 10 to 60 seconds of one face in good light",
         )
     width, height = clip.size
-    solver = Solver(LandmarkModel.of(head), clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names)
+    solver = Solver(
+        LandmarkModel.detected(head), clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names
+    )
     state = solver.run(progress)
     camera = Camera(state.focal, state.focal, width / 2, height / 2, width, height)
     neck = (head.joints + np.tensordot(state.identity, head.joint_identity, 1))[head.joint_names.index("root")]

@@ -150,9 +150,15 @@ def build(
     return avatar, result
 
 
+_TRACKING = 2
+"""Raise it when tracks come out differently: those of older runs are made again."""
+
+
 def _track(clip: Clip, head: Head, run: Run, listener: Listener, given: Track | None = None) -> Track:
     """The clip's track: as it was given, or from disk if it was made with this head from this clip."""
-    stamp = {"clip": clip.source.get("sha256", ""), "head": head.sha256, "frames": len(clip.times)}
+    stamp = {
+        "clip": clip.source.get("sha256", ""), "head": head.sha256, "frames": len(clip.times), "method": _TRACKING,
+    }  # fmt: skip
     if given is not None:
         stamp["given"] = True
     marker = run.directory / "track.json"

@@ -69,7 +69,8 @@ def _tracked(clip: Clip, head: Head, whole: Track, first: np.ndarray) -> Track:
     part = _cut(clip, first)
     known = track(part, head)
     rows = whole.frame
-    solver = Solver(LandmarkModel.of(head), clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names)
+    model = LandmarkModel.detected(head)
+    solver = Solver(model, clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names)
     solver.state = replace(
         solver.state,
         identity=known.identity.astype(float),

@@ -21,6 +21,7 @@ from avatars.heads.head import Head, HeadModel
 from avatars.synthetic.accuracy import align, tracking_errors
 from avatars.synthetic.synthesize import Settings, synthesize
 from avatars.synthetic.truth import GroundTruth, vertices_of
+from avatars.tracking.habit import detector_habit
 from avatars.tracking.track import track
 
 SEEDS = (1, 2)
@@ -37,9 +38,11 @@ class Case:
 
 
 def exact_landmarks(truth: GroundTruth, head: Head) -> np.ndarray:
-    """[T, 478, 3] px: where the true head's landmarks appear, with depth in the same scale."""
+    """[T, 478, 3] px: where a detector without any error but its habit would see the true head's landmarks, with depth
+    in the same scale."""
     vertices = torch.from_numpy(truth.vertices(head))
     points = HeadModel(head.shape(truth.track.identity)).landmarks(vertices).numpy().astype(float)
+    points += detector_habit(head) @ Rotation.from_rotvec(truth.track.rotation).as_matrix().transpose(0, 2, 1)
     camera, depth = truth.track.camera, truth.track.translation[:, None, 2:].astype(float)
     pixels = points[..., :2] / points[..., 2:] * camera.fx + (camera.cx, camera.cy)
     return np.concatenate([pixels, (points[..., 2:] - depth) * camera.fx / depth], -1).astype(np.float32)
@@ -73,19 +76,20 @@ def test_the_tracker_itself_is_accurate(case: Case) -> None:
 
 @pytest.mark.slow
 def test_place_and_shape_from_detected_landmarks(case: Case) -> None:
-    """Measured over seeds 1, 2, 3, 5: 1.05, 0.96, 0.84, 0.53 %; 2.0, 2.5, 2.1, 2.7 mm."""
+    """Measured over seeds 1, 2, 3, 5: 0.79, 0.89, 0.77, 0.43 %; 1.9, 1.7, 2.2, 1.7 mm."""
     assert case.detected["translation_percent"] <= TRANSLATION_PERCENT
     assert case.detected["vertices_mm"] <= VERTICES_MM
+    assert case.detected["vertices_mm"] <= 2.5  # the detector's habit is known; 2.0 to 2.7 without that
 
 
 @pytest.mark.slow
 def test_rotation_from_detected_landmarks(case: Case) -> None:
-    """Measured over seeds 1, 2, 3, 5: 1.47, 0.86, 1.24, 0.89 degrees besides a constant turn of a person's face.
+    """Measured over seeds 1, 2, 3, 5: 1.16, 1.02, 1.19, 0.78 degrees besides a constant turn of a person's face.
 
-    That turn (2.2, 1.4, 0.6, 0.8 degrees, nearly all of it a nod) is the detector's idea of where this face's landmarks
+    That turn (1.9, 1.6, 0.5, 1.0 degrees, nearly all of it a nod) is the detector's idea of where this face's landmarks
     sit; one camera cannot tell it from another shape, and specks of skin followed through the film did not either.
     """
-    assert case.detected["wobble_deg"] <= 1.1 * ROTATION_DEG  # encoders and detectors differ by 0.03 between machines
+    assert case.detected["wobble_deg"] <= ROTATION_DEG
     assert case.detected["rotation_deg"] <= 2 * ROTATION_DEG
 
 

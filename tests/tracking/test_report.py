@@ -48,7 +48,7 @@ def test_offsets_and_joints_agree_with_the_solvers_model(scene: tuple[Head, Clip
     track = replace(track, landmark_offsets=(0.003 * rng.normal(size=(478, 3))).astype(np.float32))
     track.expression[:, person.expression_names.index("eyeLookUpLeft")] = 0.7
     points = landmark_points(track, person)
-    model = LandmarkModel.of(person)
+    model = LandmarkModel.detected(person)
     still = model.points(np.zeros(0), track.expression.astype(float), track.landmark_offsets.astype(float))
     posed = still @ Rotation.from_rotvec(track.rotation).as_matrix().transpose(0, 2, 1) + track.translation[:, None]
     corners = person.faces[person.landmark_faces.clip(0)]

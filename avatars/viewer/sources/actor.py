@@ -48,6 +48,7 @@ class Actor:
     def __init__(self, person: Person, size: tuple[int, int]) -> None:
         self._person, self._size = person, size
         self._head = person.avatar.head
+        # Not `detected`: what the resting face teaches takes the detector's habit in, and this actor's own with it.
         self._model = LandmarkModel.of(self._head)
         self.begin()
 
