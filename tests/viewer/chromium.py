@@ -77,9 +77,20 @@ def visitor(viewer: Viewer) -> Visitor:
     return visitors[max(visitors)]
 
 
+_BARE = """
+let style = document.getElementById('bare');
+if (!style) { style = document.createElement('style'); style.id = 'bare'; document.head.append(style); }
+style.textContent = arguments[0] ? '.mantine-Notification-root { visibility: hidden !important; }' : '';
+"""
+
+
 def seen(browser: Any, who: Visitor) -> np.ndarray:
     """What the browser shows of the scene at this moment [H, W, 3]."""
-    image = np.asarray(iio.imread(io.BytesIO(_screenshot(browser))))[..., :3]
+    browser.execute_script(_BARE, True)  # notices come when they like, over the picture
+    try:
+        image = np.asarray(iio.imread(io.BytesIO(_screenshot(browser))))[..., :3]
+    finally:
+        browser.execute_script(_BARE, False)
     assert who.viewpoint is not None
     return image[: who.viewpoint.height, : who.viewpoint.width]
 
