@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
 
 from .. import files
 from ..capture.clip import load_clip
 from ..errors import InputError
-from ..tracking.track import load_track, save_track, track
+from ..tracking.track import load_track
 from ..training import build, checkpoint
 from ..training.figures import settings
 from .heads import DEFAULT, find_head
@@ -20,8 +16,6 @@ if TYPE_CHECKING:
     from ..data import Clip, Track
     from ..heads.head import Head
     from ..splats.avatar import Avatar
-    from ..training.evaluate import Evaluation
-    from ..training.presets import Preset
 
 
 def clip_of(run: build.Run) -> Clip:
@@ -67,53 +61,10 @@ def head_of(landmark: Track, listener: build.Listener) -> Head:
 def history_of(run: build.Run, avatar: Avatar) -> list[tuple[int, float]]:
     """(iteration, loss) of the training that made an avatar, where its checkpoint is still there."""
     preset, test = settings(avatar)
-    path = run.directory / build._training_name(preset, test) / checkpoint.NAME
+    if not run.track.is_file():
+        return []
+    path = run.directory / build.training_name(preset, test, load_track(run.track)) / checkpoint.NAME
     if not path.is_file():
         return []
     tensors, _ = files.load_tensors(path, finite=False)
     return [(int(iteration), float(loss)) for iteration, loss in tensors["history"]]
-
-
-def tracked(run: build.Run, clip: Clip, head: Head, listener: build.Listener, *, again: bool) -> Track:
-    """The clip's track with this head: from disk where it is there and `again` is off, made otherwise."""
-    marker = run.directory / "track.json"
-    stamp = {"clip": clip.source.get("sha256", ""), "head": head.sha256, "frames": len(clip.times)}
-    if not again and run.track.is_file() and marker.is_file() and files.read_json(marker) == stamp:
-        return load_track(run.track)
-    listener.stage("track", f"{int(clip.used.sum())} frames")
-    found = track(clip, head, listener.progress)
-    save_track(found, run.track)
-    files.write_json(marker, stamp)
-    return found
-
-
-def trained(
-    run: build.Run,
-    out: Path,
-    head: Head,
-    preset: Preset,
-    *,
-    name: str,
-    consent: str,
-    test: str,
-    overwrite: bool,
-    listener: build.Listener,
-    device: torch.device | str = "cpu",
-) -> tuple[Avatar, Evaluation | None]:
-    """Train on a run directory's clip and track, evaluate, report, and write the avatar."""
-    from ..training.report import report
-
-    clip = clip_of(run)
-    track = tracked(run, clip, head, listener, again=False)
-    trainer, thinned, train_rows, test_rows = build.prepare(head, clip, track, preset, test, device)
-    listener.stage("train", build.work(trainer))
-    trainer.run(run.directory / build._training_name(preset, test), listener.training)
-    started = time.monotonic()
-    listener.stage("evaluate", f"{len(test_rows)} held-out frames")
-    avatar, result = build.conclude(trainer, clip, thinned, train_rows, test_rows, listener.progress)
-    timings = {"train": trainer.seconds, "evaluate": time.monotonic() - started}
-    avatar.manifest = build.manifest(name, consent, clip, track, preset, test, timings, result)
-    listener.stage("report")
-    page = report(avatar, clip, thinned, trainer, result, timings)
-    avatar.save(out, overwrite=overwrite, extras={"report.html": page.encode()})
-    return avatar, result

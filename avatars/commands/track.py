@@ -28,18 +28,18 @@ class Track:
         """Track, and print the quality."""
         from ..tracking.personal import personalise
         from ..tracking.report import quality
-        from ..training.build import Run
+        from ..training.build import Run, tracked_clip
         from .heads import find_head
         from .lock import exclusive
         from .progress import Bars
-        from .stages import clip_of, tracked
+        from .stages import clip_of
 
         run = Run(self.run_directory)
         clip = clip_of(run)
         with exclusive(run.directory), Bars() as bars:
             bars.stage("head", self.head)
             head = find_head(self.head, bars.progress)
-            track = tracked(run, clip, head, bars, again=True)
+            track = tracked_clip(run, clip, head, bars, again=True)
         person, own = personalise(head, track)
         found = quality(own, clip, person)
         rmse = ", ".join(f"{name} {value:.2f}" for name, value in found["landmark_rmse_px"].items())

@@ -18,7 +18,7 @@ class Train:
     Useful to try another preset or another test split without capturing again.
 
     Reads RUN/clip and RUN/track.safetensors (tracking is done here where it is missing, or was done with another
-    head); keeps checkpoints in RUN/training-*, one directory per preset and split; writes X.avatar. Stopping and
+    head); keeps checkpoints in RUN/training-*, one directory per preset, split and track; writes X.avatar. Stopping and
     giving the same command again continues the training to the bit.
     """
 
@@ -46,25 +46,27 @@ class Train:
         """Train, and print what came out."""
         from ..files import require_new, require_writable
         from ..raster.device import choose
-        from ..training.build import Run
+        from ..training.build import Run, tracked_clip, trained
         from ..training.presets import load_preset
         from .build import avatar_path, summarise
         from .heads import find_head
         from .lock import exclusive
         from .progress import Bars
-        from .stages import clip_of, trained
+        from .stages import clip_of
 
         output = avatar_path(self.output)
         require_new(output, self.overwrite)
         preset, device = load_preset(self.preset), choose(self.device)
         run = Run(self.run_directory)
-        name = self.name or Path(clip_of(run).source.get("name", output.stem)).stem
+        clip = clip_of(run)
+        name = self.name or Path(clip.source.get("name", output.stem)).stem
         require_writable(output)
         with exclusive(run.directory), Bars() as bars:
             bars.stage("head", self.head)
             head = find_head(self.head, bars.progress)
+            track = tracked_clip(run, clip, head, bars)
             avatar, result = trained(
-                run, output, head, preset, name=name, consent=self.consent, test=self.test,
+                run, output, head, clip, track, preset, name=name, consent=self.consent, test=self.test,
                 overwrite=self.overwrite, listener=bars, device=device,
             )  # fmt: skip
         summarise(output, len(avatar.splats), result)

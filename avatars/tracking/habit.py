@@ -1,8 +1,8 @@
 """Where the detector puts its landmarks, beside where the head has them.
 
-A detector has habits: its brows sit low, its contour behind the silhouette. Measured on synthetic people, whose true
-faces are known, they hold for real ones too: tracks of real clips come nearer to their landmarks, with half the
-correction by person. `scripts/measure_habit.py` measures them again.
+A detector has habits: its brows sit high, its contour behind the silhouette. Measured on synthetic people, whose true
+faces are known, they hold for real ones too: tracks of real clips come nearer to their landmarks, and need a third
+less of a correction by person. `scripts/measure_habit.py` measures them again.
 """
 
 from __future__ import annotations

@@ -128,20 +128,35 @@ def build(
     timings["capture"] = time.monotonic() - started
 
     started = time.monotonic()
-    listener.stage("track", f"{int(clip.used.sum())} frames")
-    tracked = _track(clip, head, run, listener, given)
+    tracked = tracked_clip(run, clip, head, listener, given=given)
     timings["track"] = time.monotonic() - started
 
+    return trained(
+        run, out, head, clip, tracked, preset, name=name or Path(video).stem, consent=consent, test=test,
+        overwrite=overwrite, listener=listener, timings=timings, device=device,
+    )  # fmt: skip
+
+
+def trained(
+    run: Run, out: Path, head: Head, clip: Clip, tracked: Track, preset: Preset, *, name: str, consent: str, test: str,
+    overwrite: bool, listener: Listener, timings: dict[str, float] | None = None, device: torch.device | str = "cpu",
+) -> tuple[Avatar, Evaluation | None]:  # fmt: skip
+    """Train on a clip and its track, or go on with that; evaluate, report, and write the avatar.
+
+    Args:
+        timings: s of earlier stages.
+    """
+    timings = dict(timings or {})
     trainer, thinned, train_rows, test_rows = prepare(head, clip, tracked, preset, test, device)
     listener.stage("train", work(trainer))
-    trainer.run(run.directory / _training_name(preset, test), listener.training)
+    trainer.run(run.directory / training_name(preset, test, tracked), listener.training)
     timings["train"] = trainer.seconds
 
     started = time.monotonic()
     listener.stage("evaluate", f"{len(test_rows)} held-out frames")
     avatar, result = conclude(trainer, clip, thinned, train_rows, test_rows, listener.progress)
     timings["evaluate"] = time.monotonic() - started
-    avatar.manifest = manifest(name or Path(video).stem, consent, clip, tracked, preset, test, timings, result)
+    avatar.manifest = manifest(name, consent, clip, tracked, preset, test, timings, result)
     from .report import report  # pictures are drawn only when a build got this far
 
     listener.stage("report")
@@ -154,25 +169,33 @@ _TRACKING = 2
 """Raise it when tracks come out differently: those of older runs are made again."""
 
 
-def _track(clip: Clip, head: Head, run: Run, listener: Listener, given: Track | None = None) -> Track:
-    """The clip's track: as it was given, or from disk if it was made with this head from this clip."""
+def tracked_clip(
+    run: Run, clip: Clip, head: Head, listener: Listener, *, given: Track | None = None, again: bool = False
+) -> Track:
+    """The clip's track with this head: as given; else from disk where it is there and `again` is off; else made."""
     stamp = {
         "clip": clip.source.get("sha256", ""), "head": head.sha256, "frames": len(clip.times), "method": _TRACKING,
     }  # fmt: skip
-    if given is not None:
-        stamp["given"] = True
     marker = run.directory / "track.json"
-    if run.track.exists() and marker.exists() and files.read_json(marker) == stamp:
-        return load_track(run.track)
-    tracked = given or track(clip, head, listener.progress)
-    save_track(tracked, run.track)
+    if given is None:
+        if not again and run.track.is_file() and marker.is_file() and files.read_json(marker) == stamp:
+            return load_track(run.track)
+        listener.stage("track", f"{int(clip.used.sum())} frames")
+    found = track(clip, head, listener.progress) if given is None else given
+    save_track(found, run.track)
     files.write_json(marker, stamp)
-    return tracked
+    return found
 
 
-def _training_name(preset: Preset, test: str) -> str:
-    digest = hashlib.sha256(json.dumps([preset.to_json(), test], sort_keys=True).encode()).hexdigest()[:10]
-    return f"training-{digest}"
+def training_name(preset: Preset, test: str, tracked: Track) -> str:
+    """Of a training's folder in its run: other settings, or another track, are another training."""
+    digest = hashlib.sha256(json.dumps([preset.to_json(), test, tracked.camera.to_json(), tracked.head]).encode())
+    for part in (
+        tracked.identity, tracked.landmark_offsets, tracked.frame, tracked.expression, tracked.rotation,
+        tracked.translation, tracked.torso_rotation, tracked.torso_translation,
+    ):  # fmt: skip
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return f"training-{digest.hexdigest()[:10]}"
 
 
 def prepare(

@@ -123,7 +123,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer, Path]:
     thinned = build.thin(track, preset.frames)
     rows, _ = split(thinned.times, "fifth")
     trainer = Trainer(head.shape(track.identity), clip, thinned, rows, preset)
-    training = directory / build._training_name(preset, "fifth")
+    training = directory / build.training_name(preset, "fifth", track)
     for _ in range(3):
         trainer.step()
     trainer.history.append((3, 0.5))
