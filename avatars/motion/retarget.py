@@ -138,6 +138,9 @@ class Retarget:
     def coefficients(self, arkit: np.ndarray) -> np.ndarray:
         """The subject's [T, 52] for the driver's [T, 52]."""
         moved = self.subject.neutral + self._scale * (arkit - self.driver.neutral)
+        # Lips that let go of an open jaw part. A subject whose lips rest without holding has nothing to let go of: the
+        # jaw parts them as far.
+        moved[:, INDEX["jawOpen"]] += np.maximum(-moved[:, INDEX["mouthClose"]], 0)
         limited = soften(moved, self.subject.top, _MARGIN)
         limited[:, FULL] = moved[:, FULL]
         out = np.clip(limited, 0, 1)

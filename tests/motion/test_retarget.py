@@ -87,6 +87,19 @@ def test_blinks_jaw_and_gaze_reach_the_end(avatar: Avatar, driver: Motion, name:
     assert Retarget(avatar, manner).coefficients(face[None])[0, INDEX[name]] == pytest.approx(1.0, abs=1e-9)
 
 
+def test_lips_part_as_far_as_those_that_rested_closed_over_an_open_jaw(avatar: Avatar, driver: Motion) -> None:
+    """The driver's jaw falls by 0.2 while the lips let go of 0.35: 0.55 in all, of whoever's lips."""
+    close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
+    manner = Manner.of(driver)
+    manner.neutral[[jaw, close]] = 0.25, 0.35
+    faces = np.repeat(manner.neutral[None], 2, 0)
+    faces[1, [jaw, close]] = 0.45, 0.0
+    retarget = Retarget(avatar, manner)
+    out = retarget.coefficients(faces)
+    opening = out[:, jaw] - out[:, close]
+    assert opening[1] - opening[0] == pytest.approx(0.55 * retarget._scale[jaw], abs=0.02)
+
+
 def test_more_of_the_driver_is_never_less_of_the_avatar(avatar: Avatar, driver: Motion) -> None:
     manner = Manner.of(driver)
     retarget = Retarget(avatar, manner)
