@@ -29,6 +29,9 @@ class TrackingErrors:
     distance from the camera."""
     vertices_m: np.ndarray
     """[T] mean distance over the face region after a similarity alignment of each frame."""
+    gaze_deg: np.ndarray
+    """[T, 2] angle between the directions in which the tracked and the true eyeball look, in camera coordinates; left
+    and right eye."""
     focal_ratio: float
     """Tracked focal length over the true one, in units of the picture's width."""
 
@@ -40,6 +43,7 @@ class TrackingErrors:
             "bone_deg": float(self.bone_deg.mean()),
             "translation_percent": float(100 * self.translation.mean()),
             "vertices_mm": float(1e3 * self.vertices_m.mean()),
+            "gaze_deg": float(self.gaze_deg.mean()),
             "focal_ratio": self.focal_ratio,
         }
 
@@ -60,8 +64,10 @@ def tracking_errors(track: Track, truth: GroundTruth, head: Head, person: Head |
     if not len(rows) or rows.max() >= len(truth.track.frame):
         raise InputError("The track is not of this video")
     region = head.regions["face"]
-    tracked = vertices_of(track, head, person=person)[:, region].astype(float)
-    real = truth.vertices(head, rows)[:, region].astype(float)
+    posed, true_posed = vertices_of(track, head, person=person), truth.vertices(head, rows)
+    tracked, real = (vertices[:, region].astype(float) for vertices in (posed, true_posed))
+    looks = gaze(person or head.shape(track.identity), posed)
+    true_looks = gaze(head.shape(truth.track.identity), true_posed)
     moves = [align(a, b) for a, b in zip(tracked, real, strict=True)]
     true = Rotation.from_rotvec(truth.track.rotation[rows])
     bone = true.inv() * Rotation.from_rotvec(track.rotation)
@@ -77,8 +83,25 @@ def tracking_errors(track: Track, truth: GroundTruth, head: Head, person: Head |
         vertices_m=np.array(
             [np.linalg.norm(m(a) - b, axis=1).mean() for m, a, b in zip(moves, tracked, real, strict=True)]
         ),
+        gaze_deg=np.degrees(np.arccos(np.clip((looks * true_looks).sum(-1), -1, 1))),
         focal_ratio=float(ratio),
     )
+
+
+def gaze(head: Head, posed: np.ndarray) -> np.ndarray:
+    """[T, 2, 3] unit directions in which the left and the right eyeball look, of vertices [T, V, 3].
+
+    A head at rest looks along its z axis, and so do its eyeballs; where they look then is how they were turned.
+
+    Args:
+        head: whose vertices were posed.
+    """
+    out = np.empty((len(posed), 2, 3))
+    for k, name in enumerate(("eyeball_l", "eyeball_r")):
+        ball = head.regions[name]
+        for row, vertices in enumerate(posed[:, ball].astype(float)):
+            out[row, k] = align(head.template[ball].astype(float), vertices).rotation[:, 2]
+    return out
 
 
 @dataclass(frozen=True)

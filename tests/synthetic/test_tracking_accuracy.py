@@ -119,6 +119,26 @@ def test_known_errors_are_measured(short: GroundTruth, default_head: Head) -> No
     assert tracking_errors(farther, short, default_head).translation.max() < 0.01  # a common scale is no error
 
 
+def test_a_glance_is_measured_where_the_eyes_look(short: GroundTruth, default_head: Head) -> None:
+    """Eyes that look elsewhere by a joint's known angle, and a head turned under them: both count, as directions do."""
+    name = default_head.expression_names.index("eyeLookUpLeft")
+    eye = default_head.joint_names.index("eye_l")
+    angle = np.degrees(np.linalg.norm(default_head.joint_from_expression[name, eye])) * 0.5
+    glancing = short.track.expression.copy()
+    glancing[:, name] = 0
+    still = GroundTruth(replace(short.track, expression=glancing.copy()), short.mattes, short.views)
+    glancing[:, name] = 0.5
+    found = tracking_errors(replace(short.track, expression=glancing), still, default_head)
+    # Turns about several axes do not add up exactly where an eye already looks aside.
+    assert found.gaze_deg[:, 0] == pytest.approx(angle, rel=0.1)
+    assert found.gaze_deg[:, 1] == pytest.approx(0, abs=0.05)
+    turn = Rotation.from_euler("y", 4.0, degrees=True)
+    turned = (Rotation.from_rotvec(short.track.rotation) * turn).as_rotvec().astype(np.float32)
+    found = tracking_errors(replace(short.track, rotation=turned), short, default_head)
+    assert found.gaze_deg.max() < 4.05
+    assert found.gaze_deg.mean() > 3.5  # a glance up lies nearer to the axis of the turn
+
+
 def test_a_common_rigid_move_is_all_rotation_and_no_shape(short: GroundTruth, default_head: Head) -> None:
     tilt = Rotation.from_euler("x", 3.0, degrees=True)
     neck = default_head.shape(short.track.identity).joints[0].astype(float)
