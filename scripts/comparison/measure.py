@@ -14,7 +14,7 @@ from avatars.data import Track
 from avatars.heads.head import Head
 from avatars.splats.avatar import Avatar
 from avatars.splats.model import AvatarModel, Pose
-from avatars.synthetic.accuracy import align
+from avatars.synthetic.accuracy import align, tracking_errors
 from avatars.synthetic.truth import GroundTruth
 from avatars.training import build, corrections
 from avatars.training.evaluate import Evaluation, evaluate
@@ -67,6 +67,7 @@ def measured(
     final = build.with_poses(track, trained.poses.pose, learned, shop)
     if truth is not None:
         figures |= against_truth(model, final, *truth)
+        figures |= tracking_errors(final, *truth, head).summary()
     figures |= {
         "splats": len(model.binding),
         "megabytes": trained.numbers * 4 / 1e6,

@@ -14,7 +14,8 @@ from avatars.motion.sources import motion_of_track
 from avatars.splats.avatar import Avatar
 from avatars.tracking.personal import personalise
 
-from .pages import draw, labelled, write_sheet
+from .pictures import draw
+from .sheets import labelled, write_sheet
 from .trial import source
 
 _FRAMES = 10

@@ -22,7 +22,7 @@ from avatars.tracking.personal import personalise
 from avatars.tracking.report import landmark_points
 from avatars.tracking.track import track
 
-from .pages import draw
+from .pictures import draw
 from .trial import source
 
 _RATE = 25

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from avatars.data import Motion
 from avatars.heads.arkit import NAMES, admissible
+from avatars.motion.retarget import Retarget
 from avatars.raster.mesh import rasterize_mesh
 from avatars.splats.avatar import Avatar
 from avatars.splats.binding import bind_reference
@@ -61,16 +63,29 @@ def combinations(count: int, seed: int = 0) -> dict[str, np.ndarray]:
     return out
 
 
-def sweep(avatar: Avatar, count: int = 24) -> list[Face]:
-    """The 52 coefficients at 1 and `count` random combinations, measured."""
+def sweep(avatar: Avatar, count: int = 24, raw: bool = False) -> list[Face]:
+    """The 52 coefficients at 1 and `count` random combinations, measured.
+
+    Args:
+        raw: pose the head by the coefficients themselves; else as sliders, recordings and speech do, within what the
+            subject can do.
+    """
     faces = {name: np.eye(len(NAMES))[i] for i, name in enumerate(NAMES)} | combinations(count)
-    model, rest = avatar.model(), rest_pose(avatar)
-    measure = Measure(model, avatar, rest)
-    out = []
-    for name, face in faces.items():
-        moved = {n: float(v) for n, v in zip(NAMES, face, strict=True) if v}
-        out.append(measure(name, expressed(avatar.head, rest, moved)))
-    return out
+    rest = rest_pose(avatar)
+    measure = Measure(avatar.model(), avatar, rest)
+    if raw:
+        moved = ({n: float(v) for n, v in zip(NAMES, face, strict=True) if v} for face in faces.values())
+        poses = [expressed(avatar.head, rest, coefficients) for coefficients in moved]
+    else:
+        driven = Retarget(avatar)(_held(np.array(list(faces.values()))))
+        poses = [driven[i] for i in range(len(faces))]
+    return [measure(name, pose) for name, pose in zip(faces, poses, strict=True)]
+
+
+def _held(faces: np.ndarray) -> Motion:
+    """Faces [T, 52] of a head that rests."""
+    nothing = np.zeros((len(faces), 3))
+    return Motion(np.arange(len(faces)) / 25.0, faces, nothing, nothing)
 
 
 class Measure:

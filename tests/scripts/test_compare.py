@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,16 +14,21 @@ import torch
 from avatars.data import Track
 from avatars.splats.model import AvatarModel
 from avatars.training import build
-from avatars.training.columns import table
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
+from comparison import budget
 from comparison.baselines import OffsetModel, RigidModel, encode, uv_seeds
+from comparison.budget import costs
+from comparison.columns import lost, table
 from comparison.measure import measured
+from comparison.pages import comparison_page
+from comparison.pictures import SIDES, of_film, of_method
+from comparison.shelf import FILM, Shelf
 from comparison.stillness import jitter
-from comparison.sweeps import Measure, combinations, holes
+from comparison.sweeps import Measure, combinations, holes, sweep
 from comparison.train import Baseline, Offset, Rigid
 
 from avatars.training.views import rest_pose
@@ -114,6 +120,7 @@ def test_baselines_are_measured_like_ours(shop: Shop, kind: type[Baseline]) -> N
     baseline = kind(trainer, trainer.poses)
     done = baseline.train(0.5)
     found = measured(trainer, track, done, train_rows, test_rows[:1], None)
+    assert set(of_method(trainer, found)) == {*of_film(trainer, test_rows[:1]), *(f"side {a:+d}" for a in SIDES)}
     assert found.figures["psnr"] > 10
     assert found.figures["splats"] == len(baseline.model.binding)
     assert found.figures["megabytes"] > 0
@@ -173,3 +180,83 @@ def test_the_table_marks_the_best() -> None:
     assert "30*" in first
     assert "29*" not in first
     assert "0.5*" in second
+    assert lost({"a": {"psnr": 30.0, "redetected_px": 1.0}, "b": {"psnr": 29.0, "redetected_px": 0.5}}) == [
+        "landmarks found again, at 512, px: 1 against 0.5 (b)"
+    ]
+
+
+def test_costs_of_a_run_are_those_of_its_phases() -> None:
+    """Three phases of 1, 2 and 4 s a step, and one step that did 30 s of something else."""
+    used = np.repeat([1.0, 2.0, 4.0], [10, 30, 60])
+    used[70] += 30
+    each, once = costs(used, [0.1, 0.4])
+    assert each == pytest.approx((10 * 1 + 30 * 2 + 60 * 4) / 100)
+    assert once == pytest.approx(30)
+
+
+class Clockwork:
+    """A training without any work, whose steps cost what a clock of its own says."""
+
+    def __init__(self, preset: Preset, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.preset, self.iteration, self.now = preset, 0, 0.0
+        monkeypatch.setattr(budget.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(budget.time, "process_time", lambda: 1.6 * self.now)
+
+    def step(self) -> None:
+        """0.05 s at first, 0.1 s from 60 % of the run on; at 80 % 5 s of something else."""
+        share = self.iteration / self.preset.iterations
+        self.now += (0.05 if share < 0.6 else 0.1) + (5 if share == 0.8 else 0)
+        self.iteration += 1
+
+
+@pytest.mark.parametrize(("minutes", "cores"), [(1.0, 1.6), (3.0, None)])
+def test_steps_fit_into_the_minutes(minutes: float, cores: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that is proposed costs what was asked for, less a little; cores are measured where none are given."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    preset = Preset(coarse=0.6)
+    fit = budget.within(lambda p: cast(Trainer, Clockwork(p, monkeypatch)), preset, minutes, cores)
+    run = Clockwork(Preset(iterations=fit.iterations // 5 * 5), monkeypatch)
+    while run.iteration < run.preset.iterations:
+        run.step()
+    assert 0.95 * 60 * minutes < run.now <= 60 * minutes
+    assert fit.cores == pytest.approx(1.6)
+    assert fit.processor == pytest.approx(96 * minutes)
+
+
+def test_what_is_finished_is_found_again(tmp_path: Path) -> None:
+    """Order, figures and pictures survive; what only began is not shown, and the page holds every trial."""
+    rng = np.random.default_rng(0)
+    shelf = Shelf(tmp_path / "trials" / "someone-3min")
+    names = [f"{k} {part}" for k in range(3) for part in ("whole", "mouth", "eyes")]
+    film = {name: rng.integers(0, 256, (8, 10, 3)).astype(np.uint8) for name in names}
+    shelf.begin({"name": "someone", "minutes": 3.0, "iterations": 7})
+    Shelf(tmp_path / "trials" / "other").begin({"name": "other", "minutes": None, "iterations": 7})
+    assert Shelf.all(tmp_path) == []
+    shelf.keep(FILM, {}, film)
+    sides = {f"side {angle:+d}": film["0 whole"] for angle in SIDES}
+    for order, (method, value) in enumerate((("ours", 31.0), ("a rival", 29.5))):
+        assert not shelf.has(method)
+        shelf.keep(method, {"psnr": value, "order": order, "shown_psnr": [value] * 3}, film | sides)
+    (again,) = Shelf.all(tmp_path)
+    assert again.title == "someone, 3 min"
+    assert list(again.figures()) == ["ours", "a rival"]
+    np.testing.assert_array_equal(again.picture(FILM, "1 eyes"), film["1 eyes"])
+    comparison_page([again], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<img") == 9 * 3 + len(SIDES) * 2
+    assert "a rival, 29.5 dB" in page
+    assert "Nowhere." in page  # ours is the best of its only column
+
+
+def test_sweeps_go_as_far_as_sliders_go(shop: Shop) -> None:
+    """Driven faces stay within what the subject can do; the head rests as it does without them."""
+    avatar = build_avatar(shop[0], shop[1])
+    driven, raw = sweep(avatar, 2), sweep(avatar, 2, raw=True)
+    assert [face.name for face in driven] == [face.name for face in raw]
+    assert len(driven) == 54
+    for a, b in zip(driven, raw, strict=True):
+        torch.testing.assert_close(a.pose.rotation, b.pose.rotation, atol=1e-4, rtol=0)
+    close = [face.name for face in raw].index("mouthClose")
+    column = shop[0].head.expression_names.index("mouthClose")
+    assert float(raw[close].pose.expression[0, column]) > 0.9
+    assert float(driven[close].pose.expression[0, column]) < 0.5  # lips cannot close over a shut jaw
