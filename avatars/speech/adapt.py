@@ -20,6 +20,7 @@ from .articulation import ARTICULATORS, GAP, REACH
 from .condition import DEFAULT_LOOK_AHEAD, SIZE, STYLE, condition
 from .engines.utterance import RATE
 from .features import FrontEnd
+from .inhale import Inhale, inhaled
 from .network import RECEPTIVE, Net, from_arrays
 from .style import Style
 
@@ -84,7 +85,10 @@ class Learner(nn.Module):
         fixed = torch.from_numpy(condition(look_ahead=DEFAULT_LOOK_AHEAD))
         vector = torch.cat([self.vector, fixed[STYLE:]])[None]
         assert vector.shape[1] == SIZE
-        return self.net(inputs, vector)[1][0, DEFAULT_LOOK_AHEAD:]
+        _, curves, classes = self.net(inputs, vector)
+        share = Inhale()(inputs[0].numpy(), classes[0].detach().numpy())
+        breath = torch.from_numpy(share[:, None] * inhaled())
+        return torch.maximum(curves[0], breath)[DEFAULT_LOOK_AHEAD:]
 
     def shape(self, curves: Tensor) -> Tensor:
         """As `Style.shape`."""

@@ -13,15 +13,25 @@ from . import metrics
 from .articulation import FUNNEL, GAP, PUCKER, STRETCH, from_arkit
 from .condition import condition
 from .engines.utterance import RATE
+from .phonemes import INDEX
 from .runtime import Runtime
 from .score import run
 
 HZ = 50
 SHORTEST = 2.0
 """s of sound and track in common that are needed."""
-MOST_OFFSET = 0.2
-_TRUSTED = 0.3
-"""Correlation of lips and sound below which an offset is not believed."""
+MOST_OFFSET = 0.3
+_AROUND = 1.5
+"""s of lags that an offset is compared with."""
+_PEAK = 0.24
+"""s around the best lag that belong to its peak."""
+_ALIKE = 0.6
+_TRUSTED = 3.0
+"""Standard deviations by which lips and sound must agree better at an offset than at lags far from it, or it is not
+believed, unless they agree as well as `_ALIKE` anyway; the sound of other people, or of other seconds, reached 2.4
+and a correlation of 0.2."""
+_SHUT_SHARE = 0.3
+_LIPS_MEET = [INDEX[name] for name in ("PP", "FF")]
 
 
 @dataclass
@@ -37,7 +47,10 @@ class Aligned:
     offset: float
     """s by which the picture came late; it was taken off."""
     offset_correlation: float
-    """Correlation at that offset; below 0.3 the offset is taken to be 0."""
+    """Correlation of lips and sound at the best offset."""
+    offset_sureness: float
+    """Standard deviations by which it exceeds what other lags give; below 3 the offset is taken to be 0, unless the
+    correlation exceeds 0.6."""
 
     def __len__(self) -> int:
         return len(self.curves)
@@ -53,26 +66,38 @@ def resampled(motion: Motion, times: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return arkit.astype(np.float32), near
 
 
-def estimate_offset(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> tuple[float, float]:
-    """(s by which the track's lips come after the sound's, correlation there), searched within +-200 ms.
+def estimate_offset(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> tuple[float, float, float]:
+    """(s by which the track's lips come after the sound's, correlation there, sureness), searched within +-300 ms.
 
-    What the network hears is compared with what was tracked, in the lip gap and in spread against rounded lips, which
-    no breath moves. Correlation with loudness alone is biased, since the jaw leads the voice.
+    What the network hears is compared with what was tracked: where the lips meet, for p, b, m, f and v, and spread
+    against rounded lips. How far the lips part misleads, since breaths part the lips in pauses, and so does loudness,
+    since the jaw leads the voice.
     """
     frames = len(pcm) * HZ // RATE
     runtime.set_condition(condition())  # the usual look-ahead, which `run` takes off
-    _, heard = run(runtime, pcm)
+    visemes, heard = run(runtime, pcm)
     arkit, known = resampled(motion, (np.arange(frames) + 0.5) / HZ)
-    first, last = _span(known)
-    seen, made = (_signs(c[first:last]) for c in (from_arkit(arkit), heard))
-    score, lag = metrics.best_offset(seen, made, HZ, MOST_OFFSET)
-    return lag, score
+    span = slice(*_span(known))
+    tracked = from_arkit(arkit)[span]
+    share = np.exp(visemes - visemes.max(1, keepdims=True))
+    meet = (share[:, _LIPS_MEET].sum(1) / share.sum(1))[span]
+    seen = np.stack([_shut(tracked[:, GAP]), _spread(tracked)], 1)
+    made = np.stack([meet, _spread(heard[span])], 1)
+    alike, lags = metrics.correlations(seen, made, HZ, _AROUND)
+    score, lag = metrics.peak(np.where(np.abs(lags) <= MOST_OFFSET + 1e-9, alike, -1.0), lags)
+    far = alike[np.abs(lags - lag) > _PEAK]
+    spread = float(far.std()) if len(far) else 0.0
+    return lag, score, (score - float(far.mean())) / spread if spread > 1e-6 else 0.0
 
 
-def _signs(curves: np.ndarray) -> np.ndarray:
-    """[T, 2] lip gap, and spread against rounded lips, of articulators [T, 11]."""
-    spread = curves[:, STRETCH] - curves[:, PUCKER] - curves[:, FUNNEL]
-    return np.stack([curves[:, GAP], spread], 1)
+def _shut(gap: np.ndarray) -> np.ndarray:
+    """[T] in [0, 1]: how nearly the lips meet."""
+    return np.clip(1 - gap / max(_SHUT_SHARE * float(np.percentile(gap, 95)), 1e-6), 0, 1)
+
+
+def _spread(curves: np.ndarray) -> np.ndarray:
+    """[T] spread against rounded lips of articulators [T, 11]."""
+    return curves[:, STRETCH] - curves[:, PUCKER] - curves[:, FUNNEL]
 
 
 def _span(known: np.ndarray) -> tuple[int, int]:
@@ -99,8 +124,8 @@ def align(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> Aligned:
     frames = len(pcm) * HZ // RATE
     times = (np.arange(frames) + 0.5) / HZ
     _span(resampled(motion, times)[1])
-    offset, score = estimate_offset(runtime, pcm, motion)
-    used = offset if score >= _TRUSTED else 0.0
+    offset, score, sureness = estimate_offset(runtime, pcm, motion)
+    used = offset if sureness >= _TRUSTED or score >= _ALIKE else 0.0
     arkit, known = resampled(motion, times + used)
     _span(known)
-    return Aligned(pcm[: frames * RATE // HZ], from_arkit(arkit), known, used, score)
+    return Aligned(pcm[: frames * RATE // HZ], from_arkit(arkit), known, used, score, sureness)

@@ -12,13 +12,14 @@ from avatars.errors import InputError
 from . import corpus
 from .articulation import ARTICULATORS, from_arkit
 from .augment import degrade, muted
-from .breaths import inhaled, is_audible, opening, pause, rumble
+from .breaths import is_audible, opening, pause, rumble
 from .condition import EMOTIONS, LOOK_AHEADS, STYLE, STYLE_MANNER, STYLE_REST, condition, styled
 from .engines.utterance import RATE, Utterance
 from .features import FLOOR, HOP, MELS, STACK, Analysis, Frames, LevelState, levels
+from .inhale import inhaled
 from .losses import IGNORED
 from .phonemes import SILENCE
-from .targets import Manner, curves, labels
+from .targets import FPS, Manner, curves, labels
 from .vocal import CLASSES
 
 FRAME = HOP * STACK
@@ -110,7 +111,10 @@ def _joined(
         bare = degrade(np.concatenate([told, 0 * quiet, pcm]) + room, np.random.default_rng(seed))
         place = (first + breath[0], first + breath[1])
         if is_audible(frames, analyse(bare), place):
-            rows[1] = opening(count, breath)[:, None] * inhaled()
+            begins = next((s.start for s in utterance.segments if s.viseme != SILENCE), 0.0)
+            onset = first + count + int(begins * FPS)
+            rows = [np.concatenate(rows)]
+            rows[0] = np.maximum(rows[0], opening(len(rows[0]), place, onset)[:, None] * inhaled())
             parts[1][1][slice(*breath)] = CLASSES.index("breath")
     label, vocal = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
     # Crops are shorter than two utterances: keep the pause within reach.

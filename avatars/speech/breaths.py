@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from .articulation import ARTICULATORS, GAP, JAW, LOWER_DOWN, UPPER_UP
 from .augment import hum
 from .engines.utterance import RATE
 from .features import Frames
@@ -20,13 +19,8 @@ _BANDS = slice(13, 36)
 """Mel bands of that range."""
 _OPENING, _CLOSING = 5, 5
 """Frames that the lips take to part and to close again around a breath."""
-
-
-def inhaled() -> np.ndarray:
-    """[11] articulators of a mouth that breathes in."""
-    out = np.zeros(len(ARTICULATORS), np.float32)
-    out[[JAW, GAP, LOWER_DOWN, UPPER_UP]] = 0.50, 0.65, 0.25, 0.12
-    return out
+_HELD = 12
+"""Frames from a breath to the next sound in which they do not close."""
 
 
 def inhalation(seconds: float, rng: np.random.Generator) -> np.ndarray:
@@ -80,11 +74,15 @@ def rumble(count: int, level: float, rng: np.random.Generator) -> np.ndarray:
     return (noise * level * 10 ** (-rng.uniform(8, 35) / 20)).astype(np.float32)
 
 
-def opening(frames: int, breath: tuple[int, int]) -> np.ndarray:
-    """[frames] share of `inhaled` around a breath from its first frame to its last + 1."""
+def opening(frames: int, breath: tuple[int, int], onset: int | None = None) -> np.ndarray:
+    """[frames] share of `inhaled` around a breath from its first frame to its last + 1.
+
+    Lips that have parted to breathe in stay so until the speaker goes on, if that is soon (`onset`, a frame).
+    """
     at = np.arange(frames) + 0.5
     rise = (at - (breath[0] - _OPENING / 2)) / _OPENING
-    fall = (breath[1] + _CLOSING / 2 - at) / _CLOSING
+    held = onset is not None and breath[1] < onset <= breath[1] + _HELD
+    fall = ((onset if held else breath[1] + _CLOSING / 2) - at) / _CLOSING  # type: ignore[operator]
     return np.clip(np.minimum(rise, fall), 0, 1).astype(np.float32)
 
 

@@ -86,11 +86,10 @@ def _alike(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.mean([correlation(a[:, k], b[:, k]) for k in moving])) if len(moving) else 0.0
 
 
-def best_offset(a: np.ndarray, b: np.ndarray, fps: float = 50.0, most: float = 0.2) -> tuple[float, float]:
-    """(r at the best lag, lag in s) over lags of +-`most`: positive where `a` comes later than `b`.
+def correlations(a: np.ndarray, b: np.ndarray, fps: float = 50.0, most: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """([L] r at each lag, [L] lags in s) over lags of +-`most`: positive where `a` comes later than `b`.
 
-    Of several curves [T, C] r is the mean over those that move in both. The lag is refined by a parabola through the
-    best three.
+    Of several curves [T, C] r is the mean over those that move in both. Half of the curves overlaps at any lag.
     """
     reach = min(round(most * fps), max((min(len(a), len(b)) - 2) // 2, 0))
     scores = []
@@ -98,13 +97,24 @@ def best_offset(a: np.ndarray, b: np.ndarray, fps: float = 50.0, most: float = 0
         x, y = (a[lag:], b[: len(b) - lag]) if lag >= 0 else (a[:lag], b[-lag:])
         n = min(len(x), len(y))
         scores.append(_alike(x[:n], y[:n]))
-    peak = int(np.argmax(scores))
+    return np.array(scores), np.arange(-reach, reach + 1) / fps
+
+
+def peak(scores: np.ndarray, lags: np.ndarray) -> tuple[float, float]:
+    """(r, lag in s) of the best of `correlations`, the lag refined by a parabola through the best three."""
+    best = int(np.argmax(scores))
     fine = 0.0
-    if 0 < peak < len(scores) - 1:
-        left, middle, right = scores[peak - 1 : peak + 2]
+    if 0 < best < len(scores) - 1:
+        left, middle, right = scores[best - 1 : best + 2]
         bend = left - 2 * middle + right
         fine = 0.5 * (left - right) / bend if bend < -1e-9 else 0.0
-    return float(scores[peak]), float((peak + fine - reach) / fps)
+    step = float(lags[1] - lags[0]) if len(lags) > 1 else 0.0
+    return float(scores[best]), float(lags[best] + np.clip(fine, -0.5, 0.5) * step)
+
+
+def best_offset(a: np.ndarray, b: np.ndarray, fps: float = 50.0, most: float = 0.2) -> tuple[float, float]:
+    """(r at the best lag, lag in s) of `correlations`."""
+    return peak(*correlations(a, b, fps, most))
 
 
 def lip_error(predicted: np.ndarray, truth: np.ndarray) -> float:

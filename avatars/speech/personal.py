@@ -138,9 +138,9 @@ def personalize(
         report: called with a line of text per rung.
 
     Returns:
-        The style with habits and, in `facts`: `offset_ms`, `offset_correlation`, `seconds`, `accepted` rungs, and
-        held-out scores of the usual style with the subject's range (`base`), of each tried rung (`tried`) and of the
-        result (`personal`).
+        The style with habits and, in `facts`: `offset_ms`, `offset_correlation`, `offset_sureness`, `seconds`,
+        `accepted` rungs, and held-out scores of the usual style with the subject's range (`base`), of each tried rung
+        (`tried`) and of the result (`personal`).
 
     Raises:
         InputError: less than 2 s of sound and track in common, or a silent clip.
@@ -171,6 +171,7 @@ def personalize(
     facts = {
         "offset_ms": round(1000 * clip.offset, 1),
         "offset_correlation": round(clip.offset_correlation, 4),
+        "offset_sureness": round(clip.offset_sureness, 2),
         "seconds": round(float(clip.known.sum()) / 50, 2),
         "accepted": accepted,
         "base": base.to_json(),

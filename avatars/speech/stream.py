@@ -22,6 +22,7 @@ from .condition import EMOTIONS, STYLE, condition, emotion_vector
 from .face import WIDTH, Face
 from .features import RATE, FrontEnd
 from .habits import Amounts, Habits
+from .inhale import Inhale, part
 from .resample import Resampler
 from .runtime import Runtime
 from .sound import channels_first
@@ -73,7 +74,9 @@ class Stream:
         condition(look_ahead=self._ahead)
         self._weights = weights
         self._goal = np.zeros(len(EMOTIONS), np.float32)
-        self._face = Face(habits or Habits(), amounts or Amounts(), seed)
+        amounts = amounts or Amounts()
+        self._face, self._breathes = Face(habits or Habits(), amounts, seed), min(amounts.nonverbal, 1.0)
+        self._inhale = Inhale()
         self.set_style(style)
         self.reset()
 
@@ -88,6 +91,7 @@ class Stream:
         self._front: FrontEnd | None = None
         self._face.reset()
         self._runtime.reset()
+        self._inhale.reset()
         self._samples = 0  # heard, at 16 kHz
         self._frames = 0  # network frames made, the first look-ahead of them before time 0
         self._out = 0  # frames given
@@ -153,6 +157,7 @@ class Stream:
     def interrupt(self) -> None:
         """The speaker was cut off: forget what was said, bring the mouth to rest within 160 ms; the clock goes on."""
         self._runtime.reset()
+        self._inhale.reset()
         if self._front is not None:
             self._front.analysis.hush()
         self._easing, self._eased = self._held.copy(), 0
@@ -185,6 +190,9 @@ class Stream:
     def _extend(self, inputs: np.ndarray) -> None:
         """Network and face for the next inputs [n, 86]; the first answers lie before time 0 and are dropped."""
         _, curves, classes = self._runtime(inputs)
+        breath = self._inhale(inputs, classes)
+        if self._breathes and np.maximum.reduce(breath, initial=0.0) > 0:
+            curves = part(curves, self._breathes * breath)
         self._inputs = np.concatenate([self._inputs, inputs])
         skip = min(max(self._ahead - self._frames, 0), len(inputs))
         self._frames += len(inputs)

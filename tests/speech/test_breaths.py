@@ -10,8 +10,9 @@ import pytest
 from avatars.speech import batches, corpus, vocal
 from avatars.speech.articulation import GAP, JAW
 from avatars.speech.batches import analyse, load
-from avatars.speech.breaths import inhalation, inhaled, is_audible, opening, pause, rumble
+from avatars.speech.breaths import inhalation, is_audible, opening, pause, rumble
 from avatars.speech.engines.utterance import RATE, Utterance
+from avatars.speech.inhale import inhaled
 from avatars.speech.phonemes import SILENCE
 from avatars.speech.targets import Manner
 from avatars.speech.vocal import CLASSES
@@ -60,6 +61,10 @@ def test_lips_part_around_a_breath_and_close_again() -> None:
     # Half open as the breath begins, within the ramp's own step.
     assert share[11] == pytest.approx(0.4, abs=1e-6)
     assert share[12] == pytest.approx(0.6, abs=1e-6)
+    held, far = opening(60, (12, 30), 38), opening(60, (12, 30), 55)
+    assert held[31:33].min() == 1  # the speaker goes on at once
+    assert not held[38:].any()
+    np.testing.assert_array_equal(far[:40], share)
     mouth = inhaled()
     assert mouth[GAP] > 0.5
     assert mouth[JAW] > 0.3

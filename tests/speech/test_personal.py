@@ -57,9 +57,10 @@ def subject(sound: np.ndarray) -> Motion:
 
 
 def test_the_offset_is_found(sound: np.ndarray, subject: Motion) -> None:
-    offset, correlation = estimate_offset(Runtime(), sound, subject)
+    offset, correlation, sureness = estimate_offset(Runtime(), sound, subject)
     assert offset == pytest.approx(LATE, abs=0.02)  # tracked frames are 40 ms apart, network frames 20
-    assert correlation > 0.9
+    assert correlation > 0.5
+    assert sureness > 3
     clip = align(Runtime(), sound, subject)
     assert clip.offset == pytest.approx(offset)
 
@@ -175,14 +176,14 @@ def test_tracked_closures_are_counted() -> None:
 
 def test_evaluation_of_a_clip_and_its_page(sound: np.ndarray, subject: Motion, tmp_path: Path) -> None:
     save_motion(tmp_path / "m.safetensors", subject)
-    result = evaluate_clip(sound[: 16000 * 4], load_motion(tmp_path / "m.safetensors"))
+    result = evaluate_clip(sound, load_motion(tmp_path / "m.safetensors"))
     figures = result.figures
     for name in ("lip_gap_correlation", "offset_ms", "closure_recall", "false_closure_rate", "latency_ms", "rtf"):
         assert np.isfinite(figures[name]), name
     assert figures["lip_gap_correlation_personal"] is None
     assert figures["lip_gap_correlation"] > 0.9
     assert figures["clip_offset_ms"] == pytest.approx(1000 * LATE, abs=20)
-    assert abs(figures["offset_ms"]) <= 10  # what the clip's own offset leaves over
+    assert abs(figures["offset_ms"]) <= 20  # what the clip's own offset leaves over
     assert figures["offset_correlation"] > 0.9
     assert figures["lip_gap_correlation_speech"] > 0.85  # tracked gaps are bounded by jaw and lips
     assert figures["silence_gap"] is None or figures["silence_gap"] < 0.03
