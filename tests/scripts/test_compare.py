@@ -25,6 +25,7 @@ from comparison.budget import costs
 from comparison.columns import lost, table
 from comparison.measure import measured
 from comparison.pages import comparison_page
+from comparison.pairs import following
 from comparison.pictures import SIDES, of_film, of_method
 from comparison.shelf import FILM, Shelf
 from comparison.stillness import jitter
@@ -172,6 +173,26 @@ def test_jitter_of_white_noise() -> None:
     rng = np.random.default_rng(0)
     points = 100 + 0.1 * rng.normal(size=(1000, 5, 2))
     assert jitter(points) == pytest.approx(0.1 * np.sqrt(2), rel=0.05)
+
+
+def test_following_is_seen_and_measured() -> None:
+    """A mouth that opens half as far, lids that go the wrong way, and a moment without a face."""
+    rng = np.random.default_rng(0)
+    face = rng.uniform(100, 400, (478, 2))
+    swing = np.sin(np.arange(20))
+    driver, driven = (np.repeat(face[None], 20, 0) for _ in range(2))
+    for upper, lower in ((13, 14), (82, 87), (312, 317)):
+        for points, amount in ((driver, 10.0), (driven, 5.0)):
+            points[:, lower] = points[:, upper] + [0, 20] + np.outer(swing, [0, amount])
+    for upper, lower in ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373)):
+        for points, amount in ((driver, 3.0), (driven, -3.0)):
+            points[:, lower] = points[:, upper] + [0, 8] + np.outer(swing, [0, amount])
+    driven[7] = np.nan
+    found = following(driver, driven)
+    assert found["faces"] == pytest.approx(0.95)
+    assert found["mouth"] == pytest.approx(1, abs=1e-6)
+    assert found["mouth_gain"] == pytest.approx(0.5, abs=1e-6)
+    assert found["lids"] == pytest.approx(-1, abs=1e-6)
 
 
 def test_the_table_marks_the_best() -> None:
