@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from avatars.data import Motion
 from avatars.heads.arkit import INDEX, NAMES
-from avatars.motion.retarget import FULL, PLAIN, Manner, Retarget, calm, soften
+from avatars.motion.retarget import FULL, LIDS, PLAIN, Manner, Retarget, calm, soften
 from avatars.motion.sources import motion_of_track
 from avatars.splats.avatar import Avatar
 from avatars.splats.model import Pose
@@ -98,6 +98,27 @@ def test_lips_part_as_far_as_those_that_rested_closed_over_an_open_jaw(avatar: A
     out = retarget.coefficients(faces)
     opening = out[:, jaw] - out[:, close]
     assert opening[1] - opening[0] == pytest.approx(0.55 * retarget._scale[jaw], abs=0.02)
+
+
+def test_eyes_that_shut_shut_the_avatars(avatar: Avatar, driver: Motion) -> None:
+    """A tracker that calls half of a blink a glance and a squint: the avatar's lids fall as far as they ever do."""
+
+    sides = ("Left", "Right")
+
+    def closed(face: np.ndarray) -> np.ndarray:
+        return np.array([sum(face[INDEX[name + side]] * share for name, share in LIDS.items()) for side in sides])
+
+    motion = replace(driver, arkit=driver.arkit.copy())
+    motion.arkit[:, [INDEX[name + side] for name in LIDS for side in sides]] *= 0.2
+    for name, value in (("eyeBlink", 0.5), ("eyeLookDown", 0.6), ("eyeSquint", 0.4), ("eyeWide", 0.0)):
+        motion.arkit[40, [INDEX[name + side] for side in sides]] = value
+    manner = Manner.of(motion)
+    assert manner.shut == pytest.approx(closed(motion.arkit[40]))
+    retarget = Retarget(avatar, manner)
+    faces = np.stack([motion.arkit[40], manner.neutral])
+    shut, open_ = retarget.coefficients(faces)
+    assert (closed(shut) >= retarget.subject.shut - 1e-6).all()
+    assert closed(open_) == pytest.approx(closed(retarget.subject.neutral), abs=1e-6)
 
 
 def test_more_of_the_driver_is_never_less_of_the_avatar(avatar: Avatar, driver: Motion) -> None:
