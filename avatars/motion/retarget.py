@@ -43,7 +43,7 @@ _PRIOR_REACH = 0.25
 """Reach that is added to both sides before they are divided: what hardly moved says little about a range."""
 _SCALE = (0.8, 1.25)
 _FULL_SCALE = (0.5, 2.0)
-_BLINK = 0.7
+_BLINK = 0.55
 """What an eye closes by when it shuts, at least as trackers see it: short blinks never look like 1."""
 _LEAST_OPEN = 0.3
 """How far an eye at rest is from shut, at least."""
