@@ -43,8 +43,10 @@ _PRIOR_REACH = 0.25
 """Reach that is added to both sides before they are divided: what hardly moved says little about a range."""
 _SCALE = (0.8, 1.25)
 _FULL_SCALE = (0.5, 2.0)
+_SHUT = 0.88
+"""How far lids close until they meet, in terms of `LIDS`; three people's did at 0.8 to 0.9."""
 _BLINK = 0.55
-"""What an eye closes by when it shuts, at least as trackers see it: short blinks never look like 1."""
+"""Least closing that can be a shut eye: trackers see short blinks as less than they are."""
 _LEAST_OPEN = 0.3
 """How far an eye at rest is from shut, at least."""
 _MARGIN = 0.35
@@ -76,7 +78,7 @@ class Manner:
     shifted: np.ndarray
     """[3] m, largest distance from the usual place along each axis."""
     shut: np.ndarray = field(default_factory=lambda: np.ones(2))
-    """[2] how far the left and the right eye close when they close most, in terms of `LIDS`."""
+    """[2] how far the left and the right eye close when they shut, in terms of `LIDS`; 1 where they never did."""
 
     @staticmethod
     def of(motion: Motion) -> Manner:
@@ -93,7 +95,7 @@ class Manner:
             translation=place,
             turned=float((mean.inv() * rotation).magnitude().max()),
             shifted=np.abs(motion.translation - place).max(0),
-            shut=np.clip((motion.arkit @ _CLOSING).max(0), _BLINK, 1),
+            shut=_shut(motion.arkit),
         )
 
 
@@ -132,6 +134,7 @@ class Retarget:
         own = motion_of_track(avatar.track, avatar.head)
         self.subject, self.driver, self.head = Manner.of(own), driver, avatar.head
         self._seal = max(0.0, float((own.arkit[:, INDEX["mouthClose"]] - own.arkit[:, INDEX["jawOpen"]]).max()))
+        self._met = np.maximum(_SHUT, (own.arkit @ _CLOSING).max(0))
         self._base = np.median(avatar.track.expression[calm(own)].astype(float), axis=0)
         self._scale = np.ones(52) if driver is PLAIN else _scales(self.subject, driver)
         self._origin = np.median(avatar.track.translation.astype(float), axis=0)
@@ -161,6 +164,7 @@ class Retarget:
         out = np.clip(limited, 0, 1)
         if self.driver is not PLAIN:
             self._close_lids(out, arkit)
+        out[:, _BLINKS] = np.clip(out[:, _BLINKS], 0, self._blink_room(out))
         # Lips close over an open jaw, hardly beyond: what more a tracker saw is then the subject's own.
         close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
         out[:, close] = np.minimum(out[:, close], np.maximum(out[:, jaw] + self._seal, 0))
@@ -173,6 +177,14 @@ class Retarget:
         lacking = rest + share * np.maximum(self.subject.shut - rest, _LEAST_OPEN) - moved @ _CLOSING
         added = np.minimum(np.maximum(lacking, 0), np.maximum(share, 0))  # eyes that open wider need no blink
         moved[:, _BLINKS] = np.clip(moved[:, _BLINKS] + added, 0, 1)
+
+    def _blink_room(self, moved: np.ndarray) -> np.ndarray:
+        """[T, 2] blinks at which the lids meet; further, the upper one would be drawn over the cheek.
+
+        What else closes lids counts where a tracker measured it all at once. Of sliders each acts by itself.
+        """
+        seen = self.subject.neutral[None] if self.driver is PLAIN else moved
+        return np.maximum(self._met - (seen @ _CLOSING - seen[:, _BLINKS]), 0)
 
     def expression(self, arkit: np.ndarray) -> np.ndarray:
         """The avatar's [T, E] for the driver's [T, 52]."""
@@ -231,6 +243,12 @@ class _Body:
 
 def _tensor(value: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(value.astype(np.float32))
+
+
+def _shut(arkit: np.ndarray) -> np.ndarray:
+    """`Manner.shut` of coefficients [T, 52]."""
+    most = (arkit @ _CLOSING).max(0)
+    return np.clip(most, _BLINK, 1) if most.max() >= _BLINK else np.ones(2)
 
 
 def soften(value: np.ndarray, bound: np.ndarray | float, margin: float) -> np.ndarray:

@@ -79,8 +79,34 @@ def test_full_range_stays_within_limits(avatar: Avatar, driver: Motion, manner: 
     assert (out[:, close] <= out[:, jaw] + 1e-6).all()
 
 
-@pytest.mark.parametrize("name", ["eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "eyeLookUpLeft"])
-def test_blinks_jaw_and_gaze_reach_the_end(avatar: Avatar, driver: Motion, name: str) -> None:
+def closed(face: np.ndarray) -> np.ndarray:
+    """[..., 2] how far lids are closed by a face [..., 52]."""
+    return np.stack([sum(face[..., INDEX[name + s]] * v for name, v in LIDS.items()) for s in ("Left", "Right")], -1)
+
+
+@pytest.mark.parametrize("manner", [True, False])
+def test_lids_meet_and_go_no_further(avatar: Avatar, driver: Motion, manner: bool) -> None:
+    """At the end of a blink they are as far shut as the subject's ever were, or as lids meet; glances do not add."""
+    who = Manner.of(driver) if manner else PLAIN
+    retarget = Retarget(avatar, who)
+    own = motion_of_track(avatar.track, avatar.head).arkit
+    met = np.maximum(0.88, closed(own).max(0))
+    blinks = [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]
+    faces = np.repeat(who.neutral[None], 3, 0)
+    faces[0, blinks] = 1
+    faces[1, blinks] = 0.97
+    faces[2, [*blinks, INDEX["eyeLookDownLeft"], INDEX["eyeLookDownRight"]]] = 1
+    out = retarget.coefficients(faces)
+    assert closed(out[0]) == pytest.approx(met, abs=1e-6)
+    assert (out[1, blinks] <= out[0, blinks] + 1e-9).all()
+    if manner:
+        assert (closed(out[2]) <= met + 1e-6).all()
+    else:  # sliders act each by itself
+        assert out[2, blinks] == pytest.approx(out[0, blinks])
+
+
+@pytest.mark.parametrize("name", ["jawOpen", "eyeLookUpLeft"])
+def test_jaw_and_gaze_reach_the_end(avatar: Avatar, driver: Motion, name: str) -> None:
     manner = Manner.of(driver)
     face = manner.neutral.copy()
     face[INDEX[name]] = 1.0
@@ -104,10 +130,6 @@ def test_eyes_that_shut_shut_the_avatars(avatar: Avatar, driver: Motion) -> None
     """A tracker that calls half of a blink a glance and a squint: the avatar's lids fall as far as they ever do."""
 
     sides = ("Left", "Right")
-
-    def closed(face: np.ndarray) -> np.ndarray:
-        return np.array([sum(face[INDEX[name + side]] * share for name, share in LIDS.items()) for side in sides])
-
     motion = replace(driver, arkit=driver.arkit.copy())
     motion.arkit[:, [INDEX[name + side] for name in LIDS for side in sides]] *= 0.2
     for name, value in (("eyeBlink", 0.5), ("eyeLookDown", 0.6), ("eyeSquint", 0.4), ("eyeWide", 0.0)):
@@ -119,6 +141,8 @@ def test_eyes_that_shut_shut_the_avatars(avatar: Avatar, driver: Motion) -> None
     shut, open_ = retarget.coefficients(faces)
     assert (closed(shut) >= retarget.subject.shut - 1e-6).all()
     assert closed(open_) == pytest.approx(closed(retarget.subject.neutral), abs=1e-6)
+    awake = replace(motion, arkit=motion.arkit * 0.2)
+    assert Manner.of(awake).shut == pytest.approx(1)  # who never blinked may have small eyes
 
 
 def test_more_of_the_driver_is_never_less_of_the_avatar(avatar: Avatar, driver: Motion) -> None:
