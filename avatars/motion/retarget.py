@@ -134,7 +134,10 @@ class Retarget:
         own = motion_of_track(avatar.track, avatar.head)
         self.subject, self.driver, self.head = Manner.of(own), driver, avatar.head
         self._seal = max(0.0, float((own.arkit[:, INDEX["mouthClose"]] - own.arkit[:, INDEX["jawOpen"]]).max()))
-        self._met = np.maximum(_SHUT, (own.arkit @ _CLOSING).max(0))
+        # Where lids meet a blink ends: further, the upper one would be drawn over the cheek.
+        rest, closed = self.subject.neutral, own.arkit @ _CLOSING
+        room = np.maximum(_SHUT, closed.max(0)) - (rest @ _CLOSING - rest[_BLINKS])
+        self._shut = np.maximum(room, own.arkit[:, _BLINKS].max(0))
         self._base = np.median(avatar.track.expression[calm(own)].astype(float), axis=0)
         self._scale = np.ones(52) if driver is PLAIN else _scales(self.subject, driver)
         self._origin = np.median(avatar.track.translation.astype(float), axis=0)
@@ -164,7 +167,7 @@ class Retarget:
         out = np.clip(limited, 0, 1)
         if self.driver is not PLAIN:
             self._close_lids(out, arkit)
-        out[:, _BLINKS] = np.clip(out[:, _BLINKS], 0, self._blink_room(out))
+        out[:, _BLINKS] = np.minimum(out[:, _BLINKS], self._shut)
         # Lips close over an open jaw, hardly beyond: what more a tracker saw is then the subject's own.
         close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
         out[:, close] = np.minimum(out[:, close], np.maximum(out[:, jaw] + self._seal, 0))
@@ -177,14 +180,6 @@ class Retarget:
         lacking = rest + share * np.maximum(self.subject.shut - rest, _LEAST_OPEN) - moved @ _CLOSING
         added = np.minimum(np.maximum(lacking, 0), np.maximum(share, 0))  # eyes that open wider need no blink
         moved[:, _BLINKS] = np.clip(moved[:, _BLINKS] + added, 0, 1)
-
-    def _blink_room(self, moved: np.ndarray) -> np.ndarray:
-        """[T, 2] blinks at which the lids meet; further, the upper one would be drawn over the cheek.
-
-        What else closes lids counts where a tracker measured it all at once. Of sliders each acts by itself.
-        """
-        seen = self.subject.neutral[None] if self.driver is PLAIN else moved
-        return np.maximum(self._met - (seen @ _CLOSING - seen[:, _BLINKS]), 0)
 
     def expression(self, arkit: np.ndarray) -> np.ndarray:
         """The avatar's [T, E] for the driver's [T, 52]."""
