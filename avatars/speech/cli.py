@@ -47,7 +47,7 @@ class SpeechTrain:
     """Largest learning rate; a tenth of it when going on from other weights."""
     begin: Path | None = None
     """Weights (.safetensors) to begin with instead of random ones."""
-    breaths: bool = False
+    breaths: bool = True
     """Teach the mouth to open for breaths between utterances."""
     threads: int = 1
     """Threads of each process."""

@@ -73,4 +73,6 @@ def reach_gain(motion: Motion) -> np.ndarray:
     ratio = (np.maximum(shown, 0) + _PRIOR_REACH) / (usual_reach() + _PRIOR_REACH)
     gain = np.clip(ratio ** (seconds / (seconds + _PRIOR_SECONDS)), _LEAST, _MOST)
     out[_MATCHED] = gain[_MATCHED]
+    # In coefficients lips part no further than jaw and lips allow: a jaw that is held back would cut the gap flat.
+    out[JAW] = max(out[JAW], out[GAP])
     return out

@@ -18,28 +18,32 @@ from .phonemes import BILABIAL, FIRST_VOWEL, INDEX, SILENCE, VISEMES
 FPS = 50
 """Frames per second of curves and network; frame k stands at (k + 1/2) / 50 s."""
 
-# Rows: visemes; columns: articulators. Shapes at the centre of a clearly spoken sound.
+# Rows: visemes; columns: articulators. Shapes at the centre of a clearly spoken sound. Filmed speakers part their lips
+# about as far in s, t, k and i as in e, with the teeth together: only p, b, m, f, v and rounded sounds narrow them.
 SHAPES = np.array(
     [
         [0.02, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00],  # sil
         [0.10, 0.00, 0.00, 0.05, 0.00, 0.00, 0.00, 0.00, 0.10, 0.35, 0.00],  # PP
-        [0.14, 0.12, 0.00, 0.00, 0.05, 0.00, 0.00, 0.25, 0.75, 0.00, 0.00],  # FF
-        [0.22, 0.35, 0.00, 0.00, 0.10, 0.05, 0.25, 0.15, 0.00, 0.00, 0.50],  # TH
-        [0.20, 0.33, 0.00, 0.00, 0.10, 0.05, 0.25, 0.10, 0.00, 0.00, 0.15],  # DD
-        [0.08, 0.28, 0.00, 0.00, 0.35, 0.10, 0.35, 0.20, 0.00, 0.00, 0.00],  # SS
-        [0.14, 0.38, 0.60, 0.25, 0.00, 0.00, 0.35, 0.35, 0.00, 0.00, 0.00],  # CH
-        [0.20, 0.32, 0.35, 0.25, 0.00, 0.00, 0.20, 0.10, 0.00, 0.00, 0.05],  # RR
-        [0.25, 0.33, 0.00, 0.00, 0.05, 0.05, 0.20, 0.10, 0.00, 0.00, 0.00],  # kk
-        [0.75, 0.90, 0.00, 0.00, 0.10, 0.05, 0.30, 0.15, 0.00, 0.00, 0.00],  # aa
-        [0.45, 0.58, 0.00, 0.00, 0.30, 0.10, 0.30, 0.15, 0.00, 0.00, 0.00],  # E
-        [0.24, 0.40, 0.00, 0.00, 0.45, 0.20, 0.30, 0.15, 0.00, 0.00, 0.00],  # ih
-        [0.50, 0.55, 0.50, 0.30, 0.00, 0.00, 0.15, 0.10, 0.00, 0.00, 0.00],  # oh
-        [0.22, 0.25, 0.35, 0.75, 0.00, 0.00, 0.05, 0.05, 0.00, 0.00, 0.00],  # ou
+        [0.14, 0.12, 0.00, 0.00, 0.05, 0.00, 0.00, 0.30, 0.75, 0.00, 0.00],  # FF
+        [0.24, 0.36, 0.00, 0.00, 0.10, 0.05, 0.55, 0.45, 0.00, 0.00, 0.50],  # TH
+        [0.22, 0.36, 0.00, 0.00, 0.10, 0.05, 0.65, 0.50, 0.00, 0.00, 0.15],  # DD
+        [0.13, 0.36, 0.00, 0.00, 0.35, 0.10, 0.95, 0.75, 0.00, 0.00, 0.00],  # SS
+        [0.15, 0.42, 0.60, 0.25, 0.00, 0.00, 0.55, 0.50, 0.00, 0.00, 0.00],  # CH
+        [0.20, 0.34, 0.35, 0.25, 0.00, 0.00, 0.25, 0.15, 0.00, 0.00, 0.05],  # RR
+        [0.26, 0.38, 0.00, 0.00, 0.05, 0.05, 0.60, 0.50, 0.00, 0.00, 0.00],  # kk
+        [0.75, 0.72, 0.00, 0.00, 0.10, 0.05, 0.30, 0.30, 0.00, 0.00, 0.00],  # aa
+        [0.45, 0.52, 0.00, 0.00, 0.30, 0.10, 0.50, 0.40, 0.00, 0.00, 0.00],  # E
+        [0.25, 0.42, 0.00, 0.00, 0.45, 0.20, 0.70, 0.55, 0.00, 0.00, 0.00],  # ih
+        [0.50, 0.34, 0.50, 0.30, 0.00, 0.00, 0.15, 0.10, 0.00, 0.00, 0.00],  # oh
+        [0.22, 0.14, 0.35, 0.75, 0.00, 0.00, 0.05, 0.05, 0.00, 0.00, 0.00],  # ou
     ],
     np.float32,
 )
 _STRENGTH = np.array([0.6, 1.2, 1.2, 0.5, 0.4, 0.7, 0.9, 0.6, 0.3, 1, 0.8, 0.8, 1, 1], np.float32)
+# The tongue makes most consonants, and leaves the lips to the sounds around; a lip sound has its way with them.
+_LIP_STRENGTH = np.array([0.6, 1.2, 1.4, 0.3, 0.3, 0.4, 0.8, 0.7, 0.3, 1, 0.8, 0.8, 1, 1.4], np.float32)
 _ROUND = (FUNNEL, PUCKER)
+_LIPS = (GAP, LOWER_DOWN, UPPER_UP)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def curves(segments: list[Segment], pcm: np.ndarray, manner: Manner | None = Non
     away = time[:, None] - centre
     pull = strength * np.exp(-np.maximum(np.abs(away) - 0.25 * length, 0) / reach)
     out = pull @ shapes / (pull.sum(1, keepdims=True) + 1e-4)
+    lips = pull * (_LIP_STRENGTH / _STRENGTH)[viseme]
+    out[:, _LIPS] = lips @ shapes[:, _LIPS] / (lips.sum(1, keepdims=True) + 1e-4)
     out[:, _ROUND] = _rounding(away, length, reach, strength, shapes, manner)
     closed = _lip_closure(segments, time, manner) * _pause(segments, time)
     out[:, [GAP, LOWER_DOWN, UPPER_UP]] *= closed[:, None]

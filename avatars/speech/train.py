@@ -45,7 +45,7 @@ class Recipe:
     round_hours: float = 2.7
     """Most sound in memory at once, hours on each process."""
     seed: int = 0
-    breaths: bool = False
+    breaths: bool = True
     """Whether to teach breaths between utterances (see `breaths`)."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from avatars.data import Motion
-from avatars.speech.articulation import GAP, JAW, LOWER_DOWN, PRESS, to_arkit
+from avatars.speech.articulation import GAP, INDEX, JAW, LOWER_DOWN, PRESS, to_arkit
 from avatars.speech.reach import reach_gain, usual_reach
 
 
@@ -42,3 +42,14 @@ def test_short_silent_and_wild_clips_stay_within_bounds() -> None:
     assert reach_gain(talker(3.0)).max() == np.float32(1.7)
     still = np.zeros((1, 3), np.float32)
     assert (reach_gain(Motion(np.zeros(1), np.zeros((1, 52), np.float32), still, still)) == 1).all()
+
+
+def test_a_jaw_that_moves_little_does_not_cut_the_gap_flat() -> None:
+    """Lips that close less than at rest part without the jaw, which coefficients from rest cannot."""
+    motion = talker(1.4)
+    lifted = 0.4 * motion.arkit[:, INDEX["jawOpen"]]
+    motion.arkit[:, INDEX["jawOpen"]] -= lifted
+    motion.arkit[:, INDEX["mouthClose"]] -= lifted
+    gain = reach_gain(motion)
+    assert gain[GAP] > 1.2
+    assert gain[JAW] == gain[GAP]

@@ -37,6 +37,21 @@ def test_bilabials_close_for_forty_milliseconds_and_vowels_stay_open() -> None:
     assert vowels == 5
 
 
+def test_lips_narrow_for_lip_sounds_alone() -> None:
+    """Filmed speakers part their lips in s, t and k as far as in e, with the teeth together."""
+
+    def middle(name: str) -> np.ndarray:
+        segments = row(("E", 0.12), (name, 0.12), ("E", 0.12))
+        return curves(segments, np.full(5760, 0.1, np.float32))[9]
+
+    vowel = middle("E")
+    for name in ("SS", "DD", "kk", "ih", "TH"):
+        assert middle(name)[GAP] > 0.6 * vowel[GAP], name
+    for name in ("PP", "FF", "ou"):
+        assert middle(name)[GAP] < 0.5 * vowel[GAP], name
+    assert middle("SS")[JAW] < 0.6 * vowel[JAW]
+
+
 def test_pauses_close_within_150_ms() -> None:
     gap = curves(SPOKEN, SOUND)[:, GAP]
     end = int((SPOKEN[-1].start + 0.15) * 50)

@@ -141,9 +141,11 @@ def test_losses_punish_open_bilabials_and_closed_vowels() -> None:
             losses(logits[0], made, logits[1], torch.full_like(label, kind), aim, vocal_class, Weights())[name]
         )
 
-    assert total(0.3, 1, 0.0, "curve") == pytest.approx(10 * total(0.3, 4, 0.0, "curve"), rel=1e-5)
+    assert total(0.3, 1, 0.0, "curve") == pytest.approx(13 * total(0.3, 4, 0.0, "curve"), rel=1e-5)
     assert total(0.0, 9, 0.8, "false_closure") > 0
     assert total(0.6, 9, 0.8, "false_closure") == 0
+    assert 0 < total(0.0, 4, 0.8, "false_closure") < 0.1 * total(0.0, 9, 0.8, "false_closure")  # t, d, n
+    assert total(0.0, 1, 0.8, "false_closure") == 0
     assert total(0.3, 0, 0.0, "stability") > 0
     ignored = losses(logits[0], target, logits[1], torch.full_like(label, 0), target, vocal_class, Weights())
     assert all(torch.isfinite(v) for v in ignored.values())
