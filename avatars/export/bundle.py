@@ -25,6 +25,7 @@ from ..motion.voice import habits_of
 from ..speech.habits import Habits
 from ..splats import bases as splat_bases
 from ..splats.avatar import Avatar
+from ..splats.bases import Cloud
 from ..splats.binding import tangent_operators
 from ..splats.model import Pose
 from .compact import Compact, compact
@@ -32,7 +33,7 @@ from .packing import Packer, unpack
 from .posed import Rest, canonical_camera
 from .response import MOST_SHIFT, MOST_TURN, Response
 
-KIND, FORMAT = "avatar-player", 1
+KIND, FORMAT = "avatar-player", 2
 MANIFEST, DATA = "manifest.json", "avatar.bin"
 LODS = (10_000, 30_000)
 _MORPH_STEP = 5e-6
@@ -154,7 +155,9 @@ def _add_splats(packer: Packer, avatar: Avatar, order: np.ndarray, small: Compac
 
 
 def _add_network(packer: Packer, avatar: Avatar, small: Compact) -> None:
-    """The network with the components' turn in its last layer, and how canonical poses become its inputs."""
+    """The network, how canonical poses become its inputs, what its weights are held to, and their turn into those of
+    the components.
+    """
     tensors = avatar.network.tensors()
     scale, rest = avatar.network.scale, Rest.of(avatar)
     packer.add("state_rotation", rest.rotation.T @ np.asarray(scale.rotation_mean, float), "f32")
@@ -165,12 +168,14 @@ def _add_network(packer: Packer, avatar: Avatar, small: Compact) -> None:
     packer.add("state_low", scale.low, "f32")
     packer.add("state_high", scale.high, "f32")
     packer.add("state_limits", np.array([splat_bases._EXPRESSION_GAIN, 3.0 * splat_bases._POSE_MARGIN]), "f32")
-    for i in (0, 2):
+    for i in (0, 2, 4):
         packer.add(f"network_{i}_weight", tensors[f"network.{i}.weight"], "f32")
         packer.add(f"network_{i}_bias", tensors[f"network.{i}.bias"], "f32")
-    turn = small.turn.astype(np.float64)
-    packer.add("network_4_weight", turn @ tensors["network.4.weight"][: turn.shape[1]], "f32")
-    packer.add("network_4_bias", turn @ tensors["network.4.bias"][: turn.shape[1]], "f32")
+    count = small.turn.shape[1]
+    cloud = avatar.network.cloud or Cloud(np.zeros(count), np.zeros((count, count)))
+    packer.add("weights_center", cloud.center, "f32")
+    packer.add("weights_whiten", cloud.whiten, "f32")
+    packer.add("weights_turn", small.turn, "f32")
 
 
 def _add_subject(packer: Packer, avatar: Avatar, habits: Habits) -> None:
@@ -262,18 +267,15 @@ def _check_indices(a: dict[str, np.ndarray]) -> None:
 def rebuilt(avatar: Avatar, arrays: dict[str, np.ndarray]) -> Avatar:
     """The avatar as the bundle describes it, for measuring what packing lost; the head's words come from `avatar`."""
     head = replace(avatar.head, expression_basis=_dense(arrays, "morph", avatar.head.expression_basis.shape))
-    bases = Compact(arrays["bases"], arrays["base_steps"], np.zeros((0, 0)))
+    bases = Compact(arrays["bases"], arrays["base_steps"], arrays["weights_turn"])
     count = len(arrays["triangle"])
     weights = np.c_[arrays["barycentric"], 1 - arrays["barycentric"].sum(1)].astype(np.float32)
     splats = Splats(
         arrays["triangle"].astype(np.int32), weights, np.exp(arrays["log_extent"]), arrays["mean"],
         arrays["quaternion"], arrays["log_scale"], arrays["logit_opacity"], arrays["color"],
-        bases.dense() if len(arrays["bases"]) else np.zeros((count, 9, 0), np.float32),
+        bases.dense() @ bases.turn if len(arrays["bases"]) else np.zeros((count, 9, 0), np.float32),
     )  # fmt: skip
-    tensors = avatar.network.tensors()
-    if len(arrays["bases"]):
-        tensors |= {"network.4.weight": arrays["network_4_weight"], "network.4.bias": arrays["network_4_bias"]}
-    return replace(avatar, head=head, splats=splats, network=type(avatar.network).from_tensors(tensors))
+    return replace(avatar, head=head, splats=splats)
 
 
 def _dense(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -15,8 +15,37 @@ from .. import geometry
 
 HIDDEN = 64
 _EXPRESSION_GAIN = 2.0
+_RIDGE = 1e-3
+"""Share of the mean variance of the weights that is added to every direction, so that few frames have a cloud, too."""
 _POSE_MARGIN = 1.3
 _EXPRESSION_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Where the weights of the footage lie, as an ellipsoid: combinations of motions that never occurred stay at its
+    edge. Each input alone may be within what was seen, and the bases would still add up to blotches.
+    """
+
+    center: np.ndarray
+    """[K] mean weights."""
+    whiten: np.ndarray
+    """[K, K]: |whiten @ (weights - center)| is 1 at the edge."""
+
+    @staticmethod
+    def of(weights: np.ndarray) -> Cloud:
+        """Around the weights [T, K] of some frames: all of them are inside, one at the edge."""
+        center = weights.mean(0, dtype=np.float64)
+        apart = weights - center
+        moment = apart.T @ apart / max(len(apart), 1)
+        ridge = _RIDGE * max(float(np.trace(moment)) / len(moment), 1e-12)
+        whiten = np.linalg.inv(np.linalg.cholesky(moment + ridge * np.eye(len(moment))))
+        edge = max(float(np.linalg.norm(apart @ whiten.T, axis=1).max(initial=0)), 1e-6)
+        return Cloud(center.astype(np.float32), (whiten / edge).astype(np.float32))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """For the avatar file."""
+        return {f"weights.{k}": getattr(self, k) for k in self.__dataclass_fields__}
 
 
 @dataclass
@@ -84,8 +113,11 @@ class BasisNetwork(torch.nn.Module):
         expression: E.
         bases: K; 0 makes an avatar without learned bases.
         scale: pose statistics of the footage.
+        cloud: what the weights are held to; training does without.
     """
 
+    _center: Tensor
+    _whiten: Tensor
     _rotation: Tensor
     _neck: Tensor
     _translation: Tensor
@@ -93,10 +125,11 @@ class BasisNetwork(torch.nn.Module):
     _high: Tensor
     _inverse: Tensor
 
-    def __init__(self, expression: int, bases: int, scale: StateScale) -> None:
+    def __init__(self, expression: int, bases: int, scale: StateScale, cloud: Cloud | None = None) -> None:
         super().__init__()
         self.bases = bases
         self.scale = scale
+        self.cloud: Cloud | None = None
         self.net = torch.nn.Sequential(
             torch.nn.Linear(expression + 9, HIDDEN),
             torch.nn.SiLU(),
@@ -110,6 +143,15 @@ class BasisNetwork(torch.nn.Module):
         }  # fmt: skip
         for name, value in constants.items():  # buffers, so that they move with the network; the scale is what is saved
             self.register_buffer(f"_{name}", torch.from_numpy(np.array(value, np.float32)), persistent=False)
+        self.hold(cloud)
+
+    def hold(self, cloud: Cloud | None) -> None:
+        """From now on weights stay within a cloud, or go where they will."""
+        self.cloud = cloud
+        device = self._inverse.device
+        parts = (np.zeros(0), np.zeros((0, 0))) if cloud is None else (cloud.center, cloud.whiten)
+        for name, value in zip(("center", "whiten"), parts, strict=True):
+            self.register_buffer(f"_{name}", torch.from_numpy(np.array(value, np.float32)).to(device), persistent=False)
 
     def state(self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> Tensor:
         """Network input [B, E + 9] from expression [B, E], rotations [B, 3, 3] and translation [B, 3]."""
@@ -129,19 +171,31 @@ class BasisNetwork(torch.nn.Module):
 
     def forward(self, state: Tensor) -> Tensor:
         """[B, E + 9] -> [B, K]."""
-        return self.net(state)
+        weights = self.net(state)
+        if self.cloud is None:
+            return weights
+        apart = weights - self._center
+        distance = (apart @ self._whiten.T).norm(dim=1, keepdim=True)
+        return self._center + apart / distance.clamp_min(1)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Weights for the avatar file."""
-        return {
-            f"network.{k}": v.detach().cpu().numpy().copy() for k, v in self.net.state_dict().items()
-        } | self.scale.tensors()
+        return (
+            {f"network.{k}": v.detach().cpu().numpy().copy() for k, v in self.net.state_dict().items()}
+            | self.scale.tensors()
+            | ({} if self.cloud is None else self.cloud.tensors())
+        )
 
     @staticmethod
     def from_tensors(tensors: dict[str, np.ndarray]) -> BasisNetwork:
         """Inverse of `tensors`."""
         first, last = tensors["network.0.weight"], tensors["network.4.weight"]
-        network = BasisNetwork(first.shape[1] - 9, last.shape[0], StateScale.from_tensors(tensors))
+        cloud = None
+        if "weights.center" in tensors:
+            cloud = Cloud(tensors["weights.center"], tensors["weights.whiten"])
+            if cloud.center.shape != (len(last),) or cloud.whiten.shape != (len(last), len(last)):
+                raise ValueError("the weights' cloud does not fit the network")
+        network = BasisNetwork(first.shape[1] - 9, last.shape[0], StateScale.from_tensors(tensors), cloud)
         prefix = "network."
         state = {k[len(prefix) :]: torch.from_numpy(v.copy()) for k, v in tensors.items() if k.startswith(prefix)}
         network.net.load_state_dict(state)

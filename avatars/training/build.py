@@ -23,6 +23,7 @@ from ..data import Clip, Track
 from ..errors import InputError
 from ..heads.head import Head
 from ..splats.avatar import Avatar, Subject
+from ..splats.bases import Cloud
 from ..splats.model import Pose
 from ..tracking.personal import personalise
 from ..tracking.track import load_track, save_track, track
@@ -263,6 +264,7 @@ def conclude(
 ) -> tuple[Avatar, Evaluation | None]:
     """From a finished training to an avatar with its corrections, subject statistics and figures."""
     head = trainer.head
+    hold_weights(trainer, train_rows)
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, head.expression_names)
     corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
     result = None
@@ -289,6 +291,15 @@ def conclude(
         plate=clip.plate,
     )
     return avatar, result
+
+
+@torch.no_grad()
+def hold_weights(trainer: Trainer, rows: np.ndarray) -> None:
+    """Hold the bases' weights to those of the training's frames, as they were refined."""
+    if not len(rows) or not trainer.preset.bases:
+        return
+    weights = trainer.model.weights(trainer.poses.pose[torch.from_numpy(rows)])
+    trainer.model.network.hold(Cloud.of(weights.cpu().numpy()))
 
 
 def with_poses(tracked: Track, pose: Pose, learned: dict[str, np.ndarray], trainer: Trainer) -> Track:

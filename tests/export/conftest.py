@@ -9,7 +9,7 @@ import torch
 from avatars.data import Camera, Splats, Track
 from avatars.heads.anny import default_head
 from avatars.splats.avatar import Avatar, Subject
-from avatars.splats.bases import BasisNetwork, StateScale
+from avatars.splats.bases import BasisNetwork, Cloud, StateScale
 from avatars.splats.model import Pose
 
 FRAMES, SPLATS, BASES, SIZE = 12, 3000, 6, 160
@@ -26,6 +26,8 @@ def avatar() -> Avatar:
     torch.manual_seed(5)
     scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
     network = BasisNetwork(head.expression_basis.shape[0], BASES, scale)
+    states = network.state(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
+    network.hold(Cloud.of(network(states[: FRAMES // 2]).detach().numpy()))  # the other half goes beyond it
     return Avatar(
         head, make_splats(head, rng), network, track, Subject.of_track(track),
         {"name": "<i>Nobody</i>", "consent": "made of random numbers", "provenance": {"program": "test"}},

@@ -106,7 +106,7 @@ HOSTILE = {
     "newer": lambda f: rewrite(f, lambda m: m.update(format=99)),
     "not JSON": lambda f: (f / B.MANIFEST).write_text("{"),
     "a list": lambda f: (f / B.MANIFEST).write_text("[]"),
-    "NaN": lambda f: (f / B.MANIFEST).write_text((f / B.MANIFEST).read_text().replace('"format":1', '"format":NaN')),
+    "NaN": lambda f: (f / B.MANIFEST).write_text((f / B.MANIFEST).read_text().replace('"format":2', '"format":NaN')),
     "parent path": lambda f: rewrite(f, lambda m: m["file"].update(name="../avatar.bin")),
     "absolute path": lambda f: rewrite(f, lambda m: m["file"].update(name="/etc/passwd")),
     "bomb": lambda f: replace_data(f, gzip.compress(bytes(50 << 20))),

@@ -3,7 +3,7 @@
 import { sha256 } from "./sha256";
 
 const KIND = "avatar-player";
-const FORMAT = 1;
+const FORMAT = 2;
 const MAX_BYTES = 256 * 2 ** 20;
 const MAX_FILE = 64 * 2 ** 20;
 
@@ -109,8 +109,8 @@ const whole = (n: unknown, most = MAX_BYTES): n is number =>
 export function checkManifest(value: unknown, kind: string): Manifest {
   const m = value as Manifest;
   if (!m || typeof m !== "object" || m.kind !== kind) throw new PlayerError("This is not an avatar made for this page.");
-  if (!whole(m.format) || m.format > FORMAT)
-    throw new PlayerError(`This avatar has format ${String(m.format)}; this page reads up to ${FORMAT}. Export it again.`);
+  if (m.format !== FORMAT)
+    throw new PlayerError(`This avatar has format ${String(m.format)}; this page reads ${FORMAT}. Export it again.`);
   const file = m.file;
   const named = file && typeof file.name === "string" && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(file.name);
   if (!named || !whole(file.bytes, MAX_FILE) || !whole(file.inflated) || typeof file.sha256 !== "string")

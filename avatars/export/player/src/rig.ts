@@ -158,10 +158,19 @@ function add(posed: Float32Array, table: Sparse, row: number, weight: number): v
   }
 }
 
+/** A matrix, row by row, times a vector. */
+function product(matrix: Float32Array, x: Float32Array): Float32Array {
+  const out = new Float32Array(matrix.length / x.length);
+  for (let i = 0; i < out.length; i++) for (let k = 0; k < x.length; k++) out[i] += matrix[i * x.length + k] * x[k];
+  return out;
+}
+
 /** The small network: a state to the weights of the learned bases. */
 export class Network {
   readonly bases: number;
   private readonly layers: { weight: Float32Array; bias: Float32Array }[];
+  private readonly cloud: { center: Float32Array; whiten: Float32Array };
+  private readonly turn: Float32Array;
   private readonly input: Float32Array;
   private readonly arrays: Record<string, Float32Array>;
 
@@ -177,7 +186,10 @@ export class Network {
       if (weight.length !== bias.length * width) throw new PlayerError("The avatar file is damaged: its network does not fit.");
       width = bias.length;
     }
-    this.bases = width;
+    const center = bundle.floats("weights_center", width);
+    this.cloud = { center, whiten: bundle.floats("weights_whiten", width, width) };
+    this.turn = bundle.floats("weights_turn", null, width);
+    this.bases = this.turn.length / width;
   }
 
   /** Weights of the bases. */
@@ -193,7 +205,15 @@ export class Network {
       }
       x = y;
     });
-    return x;
+    this.hold(x);
+    return product(this.turn, x);
+  }
+
+  /** Combinations of motions that the film never showed stay at the edge of what it did show. */
+  private hold(weights: Float32Array): void {
+    const { center, whiten } = this.cloud;
+    const distance = Math.hypot(...product(whiten, weights.map((w, i) => w - center[i])));
+    if (distance > 1) weights.forEach((w, i) => (weights[i] = center[i] + (w - center[i]) / distance));
   }
 
   private setInput({ expression, rotation, translation, torsoRotation }: State): void {
