@@ -138,6 +138,10 @@ class Head:
         mask = np.logical_or.reduce([self.regions[name] for name in names])
         return mask[self.faces].all(1)
 
+    def torso_faces(self) -> np.ndarray:
+        """[F] bool: triangles that follow the torso more than the head."""
+        return self.skinning[self.faces, 0].mean(1) > 0.5
+
     def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """(arrays by name, plain words): all that a file needs to hold."""
         arrays = {name: getattr(self, name) for name in _SHAPES}

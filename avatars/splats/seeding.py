@@ -117,7 +117,7 @@ def _density(head: Head, screens: list[np.ndarray], camera: Camera) -> np.ndarra
         facing |= _signed_area(corners) < 0  # pixel rows grow downwards, so outward triangles turn clockwise
         middle = corners[..., :2].mean(1)
         inside |= ((middle > -30) & (middle < limit)).all(1)
-    torso = head.skinning[head.faces, 0].mean(1) > 0.5
+    torso = head.torso_faces()
     density[~facing & ~torso] *= _UNSEEN_HEAD
     density[~facing & torso] *= _UNSEEN_TORSO
     eyes = (head.regions["eyeball_l"] | head.regions["eyeball_r"])[head.faces].any(1)
@@ -162,7 +162,7 @@ _EARS = 6
 def _kinds(head: Head) -> np.ndarray:
     """[F] what a triangle is part of, as far as looks go; the skin of the face is 0."""
     kind = np.zeros(len(head.faces), int)
-    kind[head.skinning[head.faces, 0].mean(1) > 0.5] = 1
+    kind[head.torso_faces()] = 1
     groups = {2: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: tuple(INTERIOR), _EARS: ("ears",)}
     for value, names in groups.items():
         known = [name for name in names if name in head.regions]

@@ -17,6 +17,7 @@ from ..data import Camera, Splats
 from ..heads.head import Head
 from ..splats.model import AvatarModel
 from ..splats.seeding import INTERIOR, lookalikes
+from .optimizer import along_normal
 from .poses import PoseTable
 
 _VIEWS = 24
@@ -24,6 +25,9 @@ _SHOWN = (0.03, 0.25)
 """Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully."""
 _GROWTH = 0.5
 """Log of how much larger than seeded an unseen splat may stay."""
+_FLAT = 0.25
+"""How far its axes may reach along the normal, in extents; none of it lies above the skin: outlines nobody saw are the
+mesh's own."""
 _LOOKALIKES, _ENOUGH = 24, 100
 """Trusted splats that a doubtful one is held against, and how many there must be in all."""
 _LENIENCE = 0.05
@@ -111,9 +115,12 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
     low[target] = torch.minimum(alike.amin(1), paint) - _LENIENCE
     high[target] = torch.maximum(alike.amax(1), paint) + _LENIENCE
     limit = torch.from_numpy(seeded.log_scale).to(device) + _GROWTH
+    limit = torch.minimum(limit, np.log(_FLAT) - along_normal(p["quaternion"]).log())
     p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
+    seated = hidden & torch.from_numpy((seeded.mean == 0).all(1)).to(device)
+    p["mean"][seated, 2] = p["mean"][seated, 2].clamp_max(0)
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
-    torso = head.skinning[head.faces[seeded.triangle], 0].mean(1) > 0.5
+    torso = head.torso_faces()[seeded.triangle]
     p["logit_opacity"][torch.from_numpy(torso & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
 

@@ -28,13 +28,17 @@ that shine through at a rim of one frame wander at full speed, and speckle the f
 _MAX_SCALE, _MAX_LOG_ASPECT, _MAX_LOG_ASPECT_INNER = 0.012, 2.3, 1.1
 """Largest standard deviation, m, and log of the largest ratio between a splat's axes; less on eyeballs, teeth and
 tongue: a needle that seems to be a highlight sticks out as a spike when they turn."""
+_MAX_EXTENTS = (1.4, 2.5)
+"""The same in extents, on the skin and in hair and clothes: a few huge ones blur every outline from the side."""
 _THICKNESS = (0.4, 1.0)
 """Largest reach of a splat's axes along the normal, in extents: on the skin, and in hair and clothes."""
 _FLATTEN_EVERY = 4
-_FAR, _LID_REACH, _EYE_REACH = 3.0, 1.2, 0.7
+_FAR, _LID_REACH, _EYE_REACH = 1.5, 1.2, 0.7
 """How far a splat may leave its seat on the skin, on lids and inside the mouth, and on an eyeball, in extents."""
-_FARTHEST = (0.02, 0.02, 0.012)
+_FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
+_SOLID = 1.5
+"""Least logit of the opacity inside the mouth: what a narrow opening hardly shows is fog in a wide one."""
 
 
 class Optimizer:
@@ -48,10 +52,12 @@ class Optimizer:
         self.network, self.network_grad = _flattened(model.network.net)
         self.network_first, self.network_second = torch.zeros_like(self.network), torch.zeros_like(self.network)
         device = model.device
-        self.scale_limit = (_MAX_SCALE / torch.from_numpy(model.binding.extent)).log()[:, None].to(device)
+        self.scale_limit = _scale_limit(model)
+        self.solid = torch.from_numpy(np.flatnonzero(_part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = _reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
-        self.thickness = _thickness(model)
+        # Where axes must be alike, no cap lies below what the longest one asks for: the two bounds must agree.
+        self.thickness = torch.maximum(_thickness(model), self.scale_limit - self.aspect)
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
         color = model.parameters["color"].detach()
         self.color_low, self.color_high = torch.zeros_like(color), torch.ones_like(color)
@@ -79,9 +85,11 @@ class Optimizer:
         torch.minimum(scale, self.scale_limit, out=scale)
         torch.maximum(scale, scale.amax(1, keepdim=True) - self.aspect, out=scale)
         if self.steps % _FLATTEN_EVERY == 0:
-            torch.minimum(scale, self.thickness - _normal(self.model.parameters["quaternion"]).log(), out=scale)
+            torch.minimum(scale, self.thickness - along_normal(self.model.parameters["quaternion"]).log(), out=scale)
         color = self.model.parameters["color"]
         torch.minimum(torch.maximum(color, self.color_low, out=color), self.color_high, out=color)
+        opacity = self.model.parameters["logit_opacity"]
+        opacity[self.solid] = opacity[self.solid].clamp_min(_SOLID)
         mean = self.model.parameters["mean"]
         torch.minimum(torch.maximum(mean, self.reach[0], out=mean), self.reach[1], out=mean)
 
@@ -163,13 +171,9 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
     fill = mean.abs().amax(1) > 0  # surface splats start in place, fill does not
 
-    def part(*names: str) -> Tensor:
-        head = model.head.head
-        mask = np.logical_or.reduce([head.regions[name] for name in names if name in head.regions])
-        return torch.from_numpy(mask[model.binding.corner].all(1))
-
-    eye, lid = part("eyeball_l", "eyeball_r"), part("eyelids")
-    inner = part(*INTERIOR)
+    eye, lid, inner = (
+        torch.from_numpy(_part(model, *names)) for names in (("eyeball_l", "eyeball_r"), ("eyelids",), INTERIOR)
+    )
     low[lid | inner], high[lid | inner] = -_LID_REACH, _LID_REACH
     low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
     high[eye, 2] = 0.0
@@ -182,6 +186,21 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     return (low, high), steady, aspect
 
 
+def _part(model: AvatarModel, *names: str) -> np.ndarray:
+    """[N] bool: splats on these regions of the head, those that it has."""
+    head = model.head.head
+    mask = np.logical_or.reduce([head.regions[name] for name in names if name in head.regions])
+    return mask[model.binding.corner].all(1)
+
+
+def _scale_limit(model: AvatarModel) -> Tensor:
+    """[N, 1] log of the largest standard deviation, in extents."""
+    fill = (model.parameters["mean"].detach().abs().amax(1) > 0)[:, None]
+    most = torch.where(fill, _MAX_EXTENTS[1], _MAX_EXTENTS[0])
+    extent = torch.from_numpy(model.binding.extent)[:, None].to(fill.device)
+    return torch.minimum(_MAX_SCALE / extent, most).log()
+
+
 def _thickness(model: AvatarModel) -> Tensor:
     """[N, 1] log of how far each axis of a splat may reach along the normal of the skin, in extents.
 
@@ -192,7 +211,7 @@ def _thickness(model: AvatarModel) -> Tensor:
     return torch.where(fill, reach[1], reach[0])[:, None]
 
 
-def _normal(quaternion: Tensor) -> Tensor:
+def along_normal(quaternion: Tensor) -> Tensor:
     """[N, 3] how much of each axis lies along z, in (0, 1]."""
     w, x, y, z = torch.nn.functional.normalize(quaternion, dim=1).unbind(1)
     along = torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1)

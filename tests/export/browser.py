@@ -149,3 +149,16 @@ class Browser:
                 self._process.kill()
                 self._process.wait()
             self._folder.cleanup()
+
+
+@contextmanager
+def shown(folder: Path, size: tuple[int, int]) -> Iterator[Browser]:
+    """The page in `folder`/page, its avatar loaded and its own clock stopped."""
+    with served(folder) as address:
+        browser = Browser(size)
+        try:
+            browser.open(address + "/page/index.html")
+            browser.run("await avatar.ready; avatar.paused = true;")
+            yield browser
+        finally:
+            browser.close()

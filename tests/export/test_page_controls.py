@@ -13,7 +13,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from avatars.export import web
 
-from .browser import CHROMIUM, DRIVER, MISSING, Browser, served
+from .browser import CHROMIUM, DRIVER, MISSING, shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)]
 
@@ -22,14 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), re
 def page(avatar, tmp_path_factory):
     folder = tmp_path_factory.mktemp("controls")
     web.save_web(avatar, folder / "page")
-    with served(folder) as address:
-        browser = Browser((900, 700))
-        try:
-            browser.open(address + "/page/index.html")
-            browser.run("await avatar.ready; avatar.paused = true;")
-            yield browser
-        finally:
-            browser.close()
+    with shown(folder, (900, 700)) as browser:
+        yield browser
 
 
 KEY = "const key = (name) => avatar.canvas.dispatchEvent(new KeyboardEvent('keydown', {key: name, bubbles: true}));"

@@ -21,7 +21,7 @@ from avatars.speech.resample import Resampler
 from avatars.speech.runtime import Runtime
 from avatars.speech.style import Style
 
-from .browser import CHROMIUM, DRIVER, MISSING, Browser, served
+from .browser import CHROMIUM, DRIVER, MISSING, Browser, served, shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)]
 
@@ -52,14 +52,8 @@ return out;
 def page(avatar, tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
     web.save_web(avatar, folder / "page")
-    with served(folder) as address:
-        browser = Browser((420, 560))
-        try:
-            browser.open(address + "/page/index.html")
-            browser.run("await avatar.ready; avatar.paused = true;")
-            yield browser
-        finally:
-            browser.close()
+    with shown(folder, (420, 560)) as browser:
+        yield browser
 
 
 def sound(seconds: float, rate: int = 16000) -> np.ndarray:

@@ -18,6 +18,7 @@ from avatars.training.evaluate import measure
 from avatars.training.fit import fit_poses
 from avatars.training.frames import FrameStore, split
 from avatars.training.loop import Trainer
+from avatars.training.optimizer import _FLATTEN_EVERY
 from avatars.training.presets import Preset
 
 TRAIN, TEST = np.arange(19), np.arange(19, 24)
@@ -130,6 +131,8 @@ def test_over_another_colour_only_the_background_changes(scene: tuple[Head, Clip
 
 
 def test_frozen_splats_stay_as_they_are(trained: Trainer) -> None:
+    for _ in range(_FLATTEN_EVERY):  # what bounds have not seen yet may change once more
+        trained.step()
     hidden = torch.zeros(len(trained.seeded), dtype=torch.bool)
     hidden[::3] = True
     color = trained.model.parameters["color"].detach()
@@ -154,7 +157,9 @@ def test_no_axis_reaches_far_along_the_normal(trained: Trainer) -> None:
     scale = trained.model.parameters["log_scale"].detach().exp()
     turn = geometry.matrix_from_quaternion(trained.model.parameters["quaternion"].detach())
     reach = turn[:, 2].abs() * scale
-    limit = torch.where(trained.optimizer.thickness.exp() < 0.5, 0.4, 1.0)  # extents: on the skin, and elsewhere
+    limit = trained.optimizer.thickness.exp()  # extents
+    bound = torch.from_numpy((trained.seeded.mean == 0).all(1))
+    assert 0.3 < float(limit[bound].median()) < 0.5 < float(limit[~bound].median()) <= 1.0
     assert float((reach / limit).max()) < 1.1  # measured 1.02: quaternions move on between two applications
 
 
@@ -163,6 +168,6 @@ def test_sparse_splats_stay_near_their_seat(trained: Trainer) -> None:
     started = trained.seeded.mean
     bound = np.abs(started).max(1) == 0
     left = np.abs(trained.model.parameters["mean"].detach().numpy()) * trained.seeded.extent[:, None]
-    assert (left[bound] <= np.array([0.02, 0.02, 0.012]) + 1e-6).all()
+    assert (left[bound] <= np.array([0.02, 0.02, 0.006]) + 1e-6).all()
     assert left[bound].max() > 0.002
-    assert (trained.seeded.extent[bound] > 0.0067).any()  # where three extents would be farther
+    assert (trained.seeded.extent[bound] > 0.004).any()  # where 1.5 extents would be farther
