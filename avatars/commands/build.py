@@ -43,7 +43,8 @@ class Build:
     them. What was tracked in them is taken over where it is of the same head (ours, or FLAME parameters as VHAP writes
     them); else they are tracked anew."""
     preset: str = "fast"
-    """How much work: tiny (to try things out), fast (minutes on two cores), best (for a GPU), or a .json file."""
+    """How much work: tiny (to try things out), fast (minutes on two cores), default (two to three times as long), best
+    (for a GPU), or a .json file."""
     name: str = ""
     """Of the person; the video's name by default."""
     consent: str = ""

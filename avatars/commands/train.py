@@ -27,7 +27,7 @@ class Train:
     output: Output
     """The avatar to write."""
     preset: str = "fast"
-    """How much work: tiny, fast, best, or a .json file."""
+    """How much work: tiny, fast, default, best, or a .json file."""
     name: str = ""
     """Of the person; the video's name by default."""
     consent: str = ""

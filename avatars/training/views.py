@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ..data import Camera
 from ..errors import InputError
-from ..heads.arkit import INDEX, NAMES
+from ..heads.arkit import INDEX, NAMES, admissible
 from ..heads.head import Head
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
@@ -51,7 +51,7 @@ def rest_pose(avatar: Avatar) -> Pose:
 
 
 def expressed(head: Head, pose: Pose, coefficients: dict[str, float]) -> Pose:
-    """The pose with ARKit coefficients added to its face, within the head's bounds.
+    """The pose with ARKit coefficients, those that a face can make, added to its face, within the head's bounds.
 
     Raises:
         InputError: no such coefficient.
@@ -61,7 +61,7 @@ def expressed(head: Head, pose: Pose, coefficients: dict[str, float]) -> Pose:
         if name not in INDEX:
             raise InputError(f"There is no expression '{name}'", fix=f"Choose among {', '.join(NAMES)}")
         row[INDEX[name]] = value
-    moved = pose.expression.numpy() + row @ head.arkit
+    moved = pose.expression.numpy() + admissible(row) @ head.arkit
     bounded = np.clip(moved, head.expression_low, head.expression_high).astype(np.float32)
     return replace(pose, expression=torch.from_numpy(bounded))
 

@@ -13,7 +13,7 @@ from avatars.training.presets import Preset, load_preset, parse_preset, presets_
 
 def test_shipped_presets_load_and_round_trip() -> None:
     names = sorted(p.stem for p in presets_directory().glob("*.json"))
-    assert {"tiny", "fast", "best"} <= set(names)
+    assert {"tiny", "fast", "default", "best"} <= set(names)
     for name in names:
         preset = load_preset(name)
         assert parse_preset(preset.to_json()) == preset
