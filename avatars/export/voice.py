@@ -13,6 +13,7 @@ from ..speech.articulation import ARTICULATORS, GAP, lip_gap, possible_gap, to_a
 from ..speech.condition import DEFAULT_LOOK_AHEAD, EMOTIONS, STYLE, condition
 from ..speech.emotion import _IS_MOUTH as IS_MOUTH
 from ..speech.emotion import OFFSETS
+from ..speech.inhale import BANDS, inhaled
 from ..speech.nonverbal import FACES
 from ..speech.runtime import CURVE_RANGE, DILATIONS, MODULATED
 from ..speech.style import Style
@@ -61,6 +62,8 @@ def voice_bundle(style: Style | None = None) -> Bundle:
     packer.add("style_bias", style.bias, "f32")
     packer.add("gap_reach", reach, "f32")
     packer.add("lip_gap", _lip_gap_map(), "f32")
+    packer.add("breath_bands", BANDS.T, "f32")
+    packer.add("inhaled", inhaled(), "f32")
     packer.add("gap", np.array([GAP]), "u8")
     packer.add("mouth_close", np.array([INDEX["mouthClose"]]), "u8")
     data = packer.data()

@@ -16,11 +16,11 @@ from .features import INPUTS, MELS, STACK
 from .vocal import CLASSES
 
 _QUIET, _BREATH = CLASSES.index("quiet"), CLASSES.index("breath")
-_BANDS = np.zeros((INPUTS, 2), np.float32)
+BANDS = np.zeros((INPUTS, 2), np.float32)
 """Mean level of the mel bands of 0.9 to 2.3 and 2.3 to 6 kHz, in dB against the speaker's but for 10 dB."""
 for _column, _band in enumerate((slice(13, 24), slice(24, 36))):
     for _hop in range(STACK):
-        _BANDS[_hop * MELS : (_hop + 1) * MELS][_band, _column] = 20 / STACK / (_band.stop - _band.start)
+        BANDS[_hop * MELS : (_hop + 1) * MELS][_band, _column] = 20 / STACK / (_band.stop - _band.start)
 _BEGIN, _END = 4.0, 2.0
 """dB above the pause's quietest at which a breath begins and ends."""
 _STEEPEST = 6.0
@@ -82,7 +82,7 @@ class Inhale:
         """[T] float32 in [0, 1] for the next network inputs [T, 86] and class logits [T, 6]."""
         if len(inputs) == 0:
             return np.zeros(0, np.float32)
-        levels = (inputs @ _BANDS).tolist()
+        levels = (inputs @ BANDS).tolist()
         frames = zip(levels, classes.tolist(), strict=True)
         return np.array([self._tick(low, high, _is_pause(logits)) for (low, high), logits in frames], np.float32)
 

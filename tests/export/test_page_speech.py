@@ -1,4 +1,4 @@
-"""The page's speech against the Python one: front end, network, resampler, fed in uneven pieces; and the microphone."""
+"""The page's speech against the Python one: front end, network, breaths, resampler in uneven pieces; microphone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from avatars.export import web
 from avatars.heads.arkit import NAMES
 from avatars.motion.voice import habits_of
 from avatars.speech import face
-from avatars.speech.articulation import ARTICULATORS, to_arkit
+from avatars.speech.articulation import ARTICULATORS, GAP, to_arkit
 from avatars.speech.condition import DEFAULT_LOOK_AHEAD, EMOTIONS, condition, emotion_vector
 from avatars.speech.emotion import offsets
 from avatars.speech.face import Face
 from avatars.speech.features import FrontEnd
 from avatars.speech.habits import Amounts, Habits
+from avatars.speech.inhale import Inhale, part
 from avatars.speech.resample import Resampler
 from avatars.speech.runtime import Runtime
 from avatars.speech.style import Style
@@ -57,13 +58,25 @@ def page(avatar, tmp_path_factory):
 
 
 def sound(seconds: float, rate: int = 16000) -> np.ndarray:
-    """A gliding buzz in syllables, a hiss, and silence: voiced, unvoiced and quiet frames."""
+    """A gliding buzz in syllables with hisses, then a pause with a breath in: voiced, unvoiced and quiet frames."""
     t = np.arange(int(seconds * rate)) / rate
     phase = 2 * np.pi * np.cumsum(120 + 60 * np.sin(3 * t)) / rate
     buzz = sum(np.sin(k * phase) / k for k in range(1, 20))
-    gate = (np.sin(2 * np.pi * 3.5 * t) > -0.3) * (t % 2 < 1.5)
-    hiss = np.random.default_rng(0).normal(0, 0.1, len(t)) * (np.sin(2 * np.pi * 1.3 * t) > 0.8)
-    return (0.2 * buzz * gate + hiss).astype(np.float32)
+    phrase = t % 2 < 1.2
+    hiss = 0.1 * phrase * (np.sin(2 * np.pi * 1.3 * t) > 0.8)
+    breath = 0.002 * np.sin(np.pi * np.clip((t % 2 - 1.4) / 0.5, 0, 1))
+    noise = (hiss + breath) * np.random.default_rng(0).normal(0, 1, len(t))
+    return (0.2 * buzz * phrase * (np.sin(2 * np.pi * 3.5 * t) > -0.3) + noise).astype(np.float32)
+
+
+def spoken(pcm: np.ndarray, emotion: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(inputs [T, 86], articulators [T, 11] with the lips parted for breaths, class logits [T, 6]) of a sound."""
+    runtime, heard, ahead = Runtime(), FrontEnd()(pcm), DEFAULT_LOOK_AHEAD
+    runtime.set_condition(condition(emotion=emotion, look_ahead=ahead))
+    _, closed, classes = runtime(heard)
+    curves = part(closed, Inhale()(heard, classes))
+    assert (curves - closed)[:, GAP].max() > 0.5  # without the breath the lips stay together
+    return heard[:-ahead], curves[ahead:], classes[ahead:]
 
 
 def text(pcm: np.ndarray) -> str:
@@ -73,10 +86,7 @@ def text(pcm: np.ndarray) -> str:
 @pytest.mark.parametrize("pieces", [[320], [1, 999, 37, 4096], [100000]])
 def test_page_hears_what_python_hears(page, pieces):
     pcm = sound(2.4)
-    runtime = Runtime()
-    runtime.set_condition(condition(look_ahead=DEFAULT_LOOK_AHEAD))
-    _, curves, classes = runtime(FrontEnd()(pcm))
-    expected = np.concatenate([curves, classes], 1)[DEFAULT_LOOK_AHEAD:]
+    expected = np.concatenate(spoken(pcm)[1:], 1)
     found = np.array(page.run(FEED, text(pcm), pieces))
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 1e-4
@@ -157,17 +167,12 @@ def camel(name: str) -> str:
 
 @pytest.mark.parametrize("feeling", [{}, {"sad": 0.3, "surprise": 0.7}, {"happy": 1.0}])
 def test_whole_face_lives_as_in_python(page, monkeypatch, feeling):
-    """Lips, laughter, emotion, prosody, blinks, gaze, brows and head: the same sound and the same random numbers."""
+    """Lips, breaths, laughter, emotion, prosody, blinks, gaze, brows, head: the same sound, the same random numbers."""
     pcm, habits = sound(12.0), Habits(blinks_per_minute=40.0, brow_spread=0.1)
     monkeypatch.setattr(face.np.random, "default_rng", PageRandom)
-    runtime = Runtime()
     vector = emotion_vector(feeling, 1.2)
-    runtime.set_condition(condition(emotion=vector, look_ahead=DEFAULT_LOOK_AHEAD))
-    heard = FrontEnd()(pcm)
-    _, curves, classes = runtime(heard)
-    ahead = DEFAULT_LOOK_AHEAD
-    emotion = np.repeat(vector[None], len(curves) - ahead, 0)
-    expected = Face(habits, Amounts(), 3)(curves[ahead:], classes[ahead:], heard[:-ahead], emotion)
+    heard, curves, classes = spoken(pcm, vector)
+    expected = Face(habits, Amounts(), 3)(curves, classes, heard, np.repeat(vector[None], len(curves), 0))
     words = {camel(key): value for key, value in habits.to_json().items()}
     found = np.array(page.run(LIVE, text(pcm), words, list(NAMES), vector.tolist()))
     assert found.shape == expected.shape

@@ -2,6 +2,7 @@
 
 import { Bundle, PlayerError } from "./bundle";
 import { EMOTIONS, Offsets } from "./emotion";
+import { Inhale } from "./inhale";
 import { Heard, Prosody } from "./prosody";
 import { FrontEnd, INPUTS } from "./sound";
 
@@ -57,6 +58,7 @@ export class Voice {
   private readonly lips: Float32Array;
   private readonly close: number;
   private readonly certainty = new Float64Array(CLASSES);
+  private readonly inhale: Inhale;
   private readonly prosody = new Prosody();
   private waiting: Float32Array[] = [];
   private skipped = 0;
@@ -83,6 +85,7 @@ export class Voice {
       gain: bundle.floats("style_gain", CURVES), bias: bundle.floats("style_bias", CURVES),
       reach: bundle.floats("gap_reach", CURVES), gap: Number(bundle.indices("gap", CURVES)[0]),
     };
+    this.inhale = new Inhale(bundle, INPUTS, CURVES);
     this.lips = bundle.floats("lip_gap", 52);
     this.close = Number(bundle.indices("mouth_close", 52)[0]);
     this.past = this.dilations.map((d) => Array.from({ length: 2 * d }, () => new Float32Array(channels)));
@@ -121,7 +124,8 @@ export class Voice {
     });
     const out = this.head.run(h);
     const curves = out.slice(VISEMES, VISEMES + CURVES).map((x) => this.range / (1 + Math.exp(-x)));
-    return { curves, classes: out.slice(VISEMES + CURVES) };
+    const classes = out.slice(VISEMES + CURVES);
+    return { curves: this.inhale.part(curves, input, classes), classes };
   }
 
   private normalised(h: Float32Array): Float32Array {
