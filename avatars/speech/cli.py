@@ -49,6 +49,8 @@ class SpeechTrain:
     """Weights (.safetensors) to begin with instead of random ones."""
     breaths: bool = True
     """Teach the mouth to open for breaths between utterances."""
+    half: bool = False
+    """Multiply in bfloat16: half the time on processors with matrix instructions for it (AMX), and on GPUs."""
     threads: int = 1
     """Threads of each process."""
 
@@ -64,7 +66,8 @@ class SpeechTrain:
         from .train import Recipe, train
 
         torch.set_num_threads(self.threads)
-        recipe = Recipe(steps=self.steps, batch=self.batch, seed=self.seed, rate=self.rate, breaths=self.breaths)
+        numbers = {k: getattr(self, k) for k in ("steps", "batch", "seed", "rate", "breaths", "half")}
+        recipe = Recipe(**numbers)
         begin = default_weights(self.begin) if self.begin else None
         net = train(self.corpus, self.output, recipe, begin=begin)
         if int(os.environ.get("RANK", "0")) == 0:

@@ -6,6 +6,8 @@ Inputs [B, T, 86] at 50 Hz and a condition [B, 37] give, for each frame, logits 
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -43,15 +45,21 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(viseme logits [B, T, 14], articulators [B, T, 11], class logits [B, T, 6]) of [B, T, 86] and [B, 37]."""
-        h = self.norm(F.silu(self.entry(x))).transpose(1, 2)
-        film = self.film(condition).view(len(x), len(MODULATED), 2, -1, 1)
+        h = self.norm(F.silu(self.entry(x)))
+        film = self.film(condition).view(len(x), len(MODULATED), 2, 1, -1)
+        count = h.shape[1]
         for i, (conv, dilation) in enumerate(zip(self.convs, DILATIONS, strict=True)):
-            y = conv(F.pad(h, ((KERNEL - 1) * dilation, 0)))
+            # One matrix product for all taps: a third quicker on processors than a convolution over the last axis.
+            past = F.pad(h, (0, 0, (KERNEL - 1) * dilation, 0))
+            taps = torch.cat([past[:, k * dilation : k * dilation + count] for k in range(KERNEL)], -1)
+            weight, bias = cast(nn.Conv1d, conv).weight, cast(nn.Conv1d, conv).bias
+            y = F.linear(taps, weight.transpose(1, 2).flatten(1), bias)
             if i in MODULATED:
                 k = MODULATED.index(i)
                 y = y * (1 + film[:, k, 0]) + film[:, k, 1]
             h = h + 0.5 * F.silu(y)
-        out = self.head(h.transpose(1, 2))
+        with torch.autocast(h.device.type, enabled=False):  # the answer itself in full precision
+            out = self.head(h.float())
         visemes, curves, classes = out.split([len(VISEMES), len(ARTICULATORS), len(CLASSES)], -1)
         return visemes, CURVE_RANGE * torch.sigmoid(curves), classes
 

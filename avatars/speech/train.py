@@ -47,6 +47,8 @@ class Recipe:
     seed: int = 0
     breaths: bool = True
     """Whether to teach breaths between utterances (see `breaths`)."""
+    half: bool = False
+    """Whether the network's products are taken in bfloat16; parameters, losses and the optimiser stay in float32."""
 
 
 @dataclass
@@ -121,7 +123,8 @@ def train_step(
     inputs, condition, label, vocal, target = (
         torch.from_numpy(a).to(device) for a in (data.inputs, data.condition, data.label, data.vocal, data.target)
     )
-    visemes, curves, classes = state.net(inputs, condition)
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.half):
+        visemes, curves, classes = state.net(inputs, condition)
     terms = losses(visemes, curves, classes, label, target, vocal, Weights())
     total = torch.stack(list(terms.values())).sum()
     for group in state.optimizer.param_groups:

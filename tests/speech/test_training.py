@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from avatars.errors import InputError
 from avatars.speech import corpus, vocal
@@ -20,7 +22,7 @@ from avatars.speech.batches import batch, load, random_style
 from avatars.speech.condition import SIZE, STYLE, STYLE_REST, styled
 from avatars.speech.engines import festival, flite
 from avatars.speech.losses import IGNORED, Weights, losses
-from avatars.speech.network import Net, arrays
+from avatars.speech.network import DILATIONS, Net, arrays
 from avatars.speech.targets import Manner, curves
 from avatars.speech.train import Recipe, fresh, resume, save, train, train_step
 
@@ -190,6 +192,42 @@ def test_training_begins_with_the_weights_that_it_is_given(shards: Path, tmp_pat
     assert same(state.average, taught)
     still = Recipe(steps=1, batch=2, frames=60, round_steps=3, rate=0.0)
     assert same(train(shards, tmp_path / "b", still, report=lambda text: None, begin=arrays(taught)), taught)
+
+
+def convolved(net: Net, x: torch.Tensor) -> torch.Tensor:
+    """What the network should say, by convolutions over the last axis; the film is left out."""
+    h = net.norm(functional.silu(net.entry(x))).transpose(1, 2)
+    for conv, dilation in zip(net.convs, DILATIONS, strict=True):
+        h = h + 0.5 * functional.silu(conv(functional.pad(h, (2 * dilation, 0))))
+    return net.head(h.transpose(1, 2))
+
+
+def test_network_is_causal_convolutions() -> None:
+    torch.manual_seed(0)
+    net, x = Net(), torch.randn(2, 40, 86)
+    out = net(x, torch.zeros(2, SIZE))  # the film of a fresh network is zero
+    expected = convolved(net, x)
+    for part, where in zip(out, expected.split([14, 11, 6], -1), strict=True):
+        wanted = 1.5 * torch.sigmoid(where) if part.shape[-1] == 11 else where
+        assert float((part - wanted).detach().abs().max()) < 1e-5
+
+
+def test_half_precision_walks_the_same_way(shards: Path) -> None:
+    """Products in bfloat16 keep 8 bits: the first step's gradient points where that of float32 does."""
+    torch.set_num_threads(1)
+    examples = load([shards / "train-00000.tar"], np.random.default_rng(0))
+    found = []
+    for half in (False, True):
+        recipe = replace(TINY, half=half)
+        state = fresh(recipe)
+        terms = train_step(state, examples, recipe)
+        found.append((terms, torch.cat([p.grad.flatten() for p in state.net.parameters() if p.grad is not None])))
+        assert all(p.dtype == torch.float32 for p in state.net.parameters())
+    (exact, straight), (rounded, near) = found
+    assert rounded != exact
+    for name, value in exact.items():
+        assert rounded[name] == pytest.approx(value, rel=0.01, abs=1e-3)
+    assert float(functional.cosine_similarity(straight, near, dim=0)) > 0.995
 
 
 def test_no_shards_no_training(tmp_path: Path) -> None:
