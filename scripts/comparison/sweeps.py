@@ -21,7 +21,7 @@ from avatars.splats.model import AvatarModel, Pose
 from avatars.training.views import expressed, rest_pose
 
 FAR = 1.5
-"""Head radii from its middle that no splat may reach; those of the body that hardly move may rest further out."""
+"""Head radii from its middle that no splat may reach; those of the body may rest further out, where it carries them."""
 _STIRRED = 0.05
 """Head radii that a splat of the body moves to count."""
 SOLID = 0.8
@@ -39,7 +39,7 @@ class Face:
     name: str
     pose: Pose
     reach: float
-    """Largest distance from the middle of the head, in head radii: splats of the head, and of the body that moved."""
+    """Largest distance from the middle of the head, in head radii: splats of the head, and of the body that left it."""
     spread: float
     """Largest standard deviation of a splat of the head, in head radii."""
     holes: float
@@ -100,7 +100,8 @@ class Measure:
         self.skull = ~body
         self.middle = vertices[self.skull].mean(0)
         self.radius = float(np.linalg.norm(vertices[self.skull] - self.middle, axis=1).max())
-        self.rest_distance = self._splats(rest)[0]
+        self.rest_seat = self._splats(rest)[2]
+        self.shown = torch.sigmoid(model.parameters["logit_opacity"].detach()).numpy() > 1 / 255
         self.of_head = self.skull[model.binding.corner].all(1)
         wanted = np.zeros(len(self.skull), bool)
         for name in _FACE:
@@ -109,20 +110,24 @@ class Measure:
 
     def __call__(self, name: str, pose: Pose) -> Face:
         """Everything about one pose with the head where it rests."""
-        distance, scale = self._splats(pose)
-        counts = self.of_head | (np.abs(distance - self.rest_distance) > _STIRRED)
+        distance, scale, seat = self._splats(pose)
+        counts = self.shown & (self.of_head | (np.abs(seat - self.rest_seat) > _STIRRED))
         return Face(name, pose, float(distance[counts].max()), float(scale[self.of_head].max()), self._holes(pose))
 
     @torch.no_grad()
-    def _splats(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """Distance from the middle and largest deviation of each splat, [N] each, in head radii."""
+    def _splats(self, pose: Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distance from the middle, largest deviation, and distance from its seat of each splat, [N] each, in head
+        radii.
+        """
         p, model = self.model.parameters, self.model
+        vertices = model.vertices(pose)
         means, _, scales, _, _ = bind_reference(
-            model.vertices(pose), model.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"],
+            vertices, model.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"],
             p["color"], model.delta(model.weights(pose)),
         )  # fmt: skip
         away = np.linalg.norm(means[0].numpy() - self.middle, axis=1)
-        return away / self.radius, scales[0].amax(1).numpy() / self.radius
+        left = (means - model.binding.surface(vertices)[0])[0].norm(dim=1).numpy()
+        return away / self.radius, scales[0].amax(1).numpy() / self.radius, left / self.radius
 
     def _holes(self, pose: Pose) -> float:
         face, alpha = self.face_and_alpha(pose)
