@@ -23,7 +23,7 @@ from avatars.training.views import expressed, rest_pose
 FAR = 1.5
 """Head radii from its middle that no splat may reach; those of the body may rest further out, where it carries them."""
 _STIRRED = 0.05
-"""Head radii that a splat of the body moves to count."""
+"""Head radii by which a splat of the body leaves its seat to count."""
 SOLID = 0.8
 """Alpha under which a pixel of the face is a hole."""
 _RIM = 10
