@@ -36,9 +36,10 @@ def say(line: str) -> None:
 
 def table(given: argparse.Namespace) -> None:
     """Train and measure all methods on all clips and budgets."""
-    from comparison.columns import table as written
+    from comparison.columns import COLUMNS
     from comparison.trial import trial
 
+    from avatars.training.columns import table as written
     from avatars.training.presets import load_preset
 
     changes = {} if given.iterations is None else {"iterations": given.iterations}
@@ -46,23 +47,24 @@ def table(given: argparse.Namespace) -> None:
     for minutes in given.minutes or (None,):
         for path in given.clips:
             shelf = trial(path, given.out, preset, given.test, given.frames, say, minutes, given.cores)
-            say(f"{shelf.title}\n{written(shelf.figures())}")
+            say(f"{shelf.title}\n{written(shelf.figures(), COLUMNS)}")
             page(given)  # after each: a long run that is stopped shows what it found
 
 
 def page(given: argparse.Namespace) -> None:
     """The page, the tables as text and all figures as JSON, of what is finished."""
-    from comparison.columns import table as written
+    from comparison.columns import COLUMNS
     from comparison.pages import comparison_page
     from comparison.shelf import Shelf
 
     from avatars import files
+    from avatars.training.columns import table as written
 
     shelves = Shelf.all(given.out)
     comparison_page(shelves, given.out / "compare.html")
     found = {shelf.title: shelf.figures() for shelf in shelves}
     files.write_json(given.out / "compare.json", found)
-    text = "\n\n".join(f"{title}\n{written(figures)}" for title, figures in found.items())
+    text = "\n\n".join(f"{title}\n{written(figures, COLUMNS)}" for title, figures in found.items())
     files.write_bytes(given.out / "compare.txt", f"{text}\n".encode())
 
 

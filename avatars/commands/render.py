@@ -100,9 +100,8 @@ class Render:
             if self.output.suffix == ".png":
                 strength = [1.0]
             names = self.expressions or NAMES
-            faces = [{name: amount} for name in names for amount in strength]
-            for face in faces:  # lips close over an open jaw or not at all
-                face |= {"jawOpen": face["mouthClose"]} if "mouthClose" in face else {}
+            together = {"mouthClose": ("mouthClose", "jawOpen")}  # lips close over an open jaw or not at all
+            faces = [dict.fromkeys(together.get(name, (name,)), amount) for name in names for amount in strength]
             poses = [expressed(avatar.head, rest, face) for face in faces]
             return [Shot(pose, camera) for pose in poses], self.fps
         if self.path == "front":

@@ -230,9 +230,9 @@ def read_bundle(directory: Path | str) -> tuple[dict[str, Any], dict[str, np.nda
     if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
         raise FileFormatError("Not a player bundle", where=directory)
     version = manifest.get("format")
-    if not isinstance(version, int) or version > FORMAT:
+    if version != FORMAT:
         raise FileFormatError(
-            f"The bundle has format {version}; this program reads up to {FORMAT}", where=directory, fix="Update avatars"
+            f"The bundle has format {version}; this program reads {FORMAT}", where=directory, fix="Export it again"
         )
     entry = manifest.get("file")
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "/" in entry["name"]:

@@ -81,8 +81,10 @@ def opening(frames: int, breath: tuple[int, int], onset: int | None = None) -> n
     """
     at = np.arange(frames) + 0.5
     rise = (at - (breath[0] - _OPENING / 2)) / _OPENING
-    held = onset is not None and breath[1] < onset <= breath[1] + _HELD
-    fall = ((onset if held else breath[1] + _CLOSING / 2) - at) / _CLOSING  # type: ignore[operator]
+    end = breath[1] + _CLOSING / 2
+    if onset is not None and breath[1] < onset <= breath[1] + _HELD:
+        end = onset
+    fall = (end - at) / _CLOSING
     return np.clip(np.minimum(rise, fall), 0, 1).astype(np.float32)
 
 

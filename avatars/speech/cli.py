@@ -66,8 +66,9 @@ class SpeechTrain:
         from .train import Recipe, train
 
         torch.set_num_threads(self.threads)
-        numbers = {k: getattr(self, k) for k in ("steps", "batch", "seed", "rate", "breaths", "half")}
-        recipe = Recipe(**numbers)
+        recipe = Recipe(
+            steps=self.steps, batch=self.batch, seed=self.seed, rate=self.rate, breaths=self.breaths, half=self.half
+        )
         begin = default_weights(self.begin) if self.begin else None
         net = train(self.corpus, self.output, recipe, begin=begin)
         if int(os.environ.get("RANK", "0")) == 0:

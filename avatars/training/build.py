@@ -190,7 +190,8 @@ def tracked_clip(
 
 def training_name(preset: Preset, test: str, tracked: Track) -> str:
     """Of a training's folder in its run: other settings, or another track, are another training."""
-    digest = hashlib.sha256(json.dumps([preset.to_json(), test, tracked.camera.to_json(), tracked.head]).encode())
+    words = [preset.to_json(), test, tracked.camera.to_json(), tracked.head]
+    digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
     for part in (
         tracked.identity, tracked.landmark_offsets, tracked.frame, tracked.expression, tracked.rotation,
         tracked.translation, tracked.torso_rotation, tracked.torso_translation,

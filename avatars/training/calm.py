@@ -26,8 +26,8 @@ _SHOWN = (0.03, 0.25)
 _GROWTH = 0.5
 """Log of how much larger than seeded an unseen splat may stay."""
 _FLAT = 0.25
-"""How far its axes may reach along the normal, in extents; none of it lies above the skin: outlines nobody saw are the
-mesh's own."""
+"""How far its axes may reach along the normal, in extents; if it was seeded on the skin it does not rise above it:
+outlines nobody saw are the mesh's own."""
 _LOOKALIKES, _ENOUGH = 24, 100
 """Trusted splats that a doubtful one is held against, and how many there must be in all."""
 _LENIENCE = 0.05

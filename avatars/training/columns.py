@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -51,32 +51,35 @@ COLUMNS = (
 )
 
 
-def lines(figures: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, list[str], list[bool]]]:
+def lines(
+    figures: Mapping[str, Mapping[str, object]], columns: Sequence[Column] = COLUMNS
+) -> Iterator[tuple[str, list[str], list[bool]]]:
     """(words, value of each avatar, whether it is the best) for every figure that some avatar has.
 
     Args:
         figures: by avatar, in order.
+        columns: figures that are shown.
     """
-    for column in COLUMNS:
+    for column in columns:
         values = [each.get(column.key) for each in figures.values()]
         known = [float(v) for v in values if isinstance(v, (int, float))]
         if not known:
             continue
-        shown = ["-" if not isinstance(v, (int, float)) else f"{v:.4g}" if v < 1e4 else f"{v:.0f}" for v in values]
+        shown = ["-" if not isinstance(v, (int, float)) else f"{v:.4g}" if abs(v) < 1e4 else f"{v:.0f}" for v in values]
         best = (max if column.better > 0 else min)(known) if column.better and len(known) > 1 else None
         told = f"{column.words}, {column.unit}" if column.unit else column.words
         yield told, shown, [isinstance(v, (int, float)) and float(v) == best for v in values]
 
 
-def table(figures: Mapping[str, Mapping[str, object]]) -> str:
+def table(figures: Mapping[str, Mapping[str, object]], columns: Sequence[Column] = COLUMNS) -> str:
     """A plain text table; the best value of a line has a star.
 
     Args:
-        figures: by avatar, in order.
+        figures, columns: see `lines`.
     """
     width = max([10, *(len(name) + 1 for name in figures)])
     out = [" " * 40 + "".join(f"{name:>{width}} " for name in figures)]
-    for words, shown, best in lines(figures):
+    for words, shown, best in lines(figures, columns):
         cells = (f"{value:>{width}}{'*' if star else ' '}" for value, star in zip(shown, best, strict=True))
         out.append(f"{words:<40}{''.join(cells)}".rstrip())
     return "\n".join(out)

@@ -169,7 +169,7 @@ def _reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     """
     mean = model.parameters["mean"].detach().cpu()
     low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
-    fill = mean.abs().amax(1) > 0  # surface splats start in place, fill does not
+    fill = _fill(model).cpu()
 
     eye, lid, inner = (
         torch.from_numpy(_part(model, *names)) for names in (("eyeball_l", "eyeball_r"), ("eyelids",), INTERIOR)
@@ -193,9 +193,14 @@ def _part(model: AvatarModel, *names: str) -> np.ndarray:
     return mask[model.binding.corner].all(1)
 
 
+def _fill(model: AvatarModel) -> Tensor:
+    """[N] bool: splats of hair and clothes beside the mesh; before training, those on its skin are in their seats."""
+    return model.parameters["mean"].detach().abs().amax(1) > 0
+
+
 def _scale_limit(model: AvatarModel) -> Tensor:
     """[N, 1] log of the largest standard deviation, in extents."""
-    fill = (model.parameters["mean"].detach().abs().amax(1) > 0)[:, None]
+    fill = _fill(model)[:, None]
     most = torch.where(fill, _MAX_EXTENTS[1], _MAX_EXTENTS[0])
     extent = torch.from_numpy(model.binding.extent)[:, None].to(fill.device)
     return torch.minimum(_MAX_SCALE / extent, most).log()
@@ -206,7 +211,7 @@ def _thickness(model: AvatarModel) -> Tensor:
 
     One camera does not see depth: a needle that points at it looks like a dot, and like a needle from the side.
     """
-    fill = model.parameters["mean"].detach().abs().amax(1) > 0
+    fill = _fill(model)
     reach = torch.tensor(_THICKNESS, device=fill.device).log()
     return torch.where(fill, reach[1], reach[0])[:, None]
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avatars import files
+from avatars.training import columns
 from avatars.training import page as html
 
-from .columns import lines, lost
+from .columns import COLUMNS, lost
 from .pictures import CLOSE, SHOWN, SIDES
 from .shelf import FILM, Shelf
 
@@ -24,7 +25,7 @@ def comparison_page(shelves: Sequence[Shelf], path: Path) -> None:
     for shelf in shelves:
         figures = shelf.figures()
         rows = [(told, *(f"{v} *" if b else v for v, b in zip(shown, best, strict=True)))
-                for told, shown, best in lines(figures)]  # fmt: skip
+                for told, shown, best in columns.lines(figures, COLUMNS)]  # fmt: skip
         body.append(html.section(shelf.title, _WORDS, html.table([("", *figures), *rows])))
         worse = lost(figures) if len(figures) > 1 else []
         body.append(html.section(f"{shelf.title}: where ours is not the best", "; ".join(worse) or "Nowhere.", ""))

@@ -15,6 +15,7 @@ from torch.nn.functional import huber_loss, relu
 from avatars.capture import faces
 from avatars.raster import ops
 from avatars.splats.model import AvatarModel, Pose
+from avatars.training import build
 from avatars.training.frames import Supervision, region_box
 from avatars.training.loop import Trainer, Watcher
 from avatars.training.poses import PoseTable
@@ -61,6 +62,7 @@ def ours(trainer: Trainer, work: Path | str, watch: Watcher | None = None) -> Tr
     clock, start = time.monotonic(), time.process_time()
     trainer.run(Path(work), watch)
     used = time.process_time() - start
+    build.hold_weights(trainer, trainer.rows)  # as in an avatar that is saved
     model = trainer.model
     numbers = sum(x.numel() for x in (*model.parameters.values(), model.bases, *model.network.parameters()))
     numbers += 5 * len(model.binding)  # triangle, barycentric coordinates, extent

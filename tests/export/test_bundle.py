@@ -104,6 +104,7 @@ HOSTILE = {
     "missing": lambda f: (f / B.DATA).unlink(),
     "another kind": lambda f: rewrite(f, lambda m: m.update(kind="avatar")),
     "newer": lambda f: rewrite(f, lambda m: m.update(format=99)),
+    "older": lambda f: rewrite(f, lambda m: m.update(format=1)),
     "not JSON": lambda f: (f / B.MANIFEST).write_text("{"),
     "a list": lambda f: (f / B.MANIFEST).write_text("[]"),
     "NaN": lambda f: (f / B.MANIFEST).write_text((f / B.MANIFEST).read_text().replace('"format":2', '"format":NaN')),

@@ -14,6 +14,7 @@ import torch
 from avatars.data import Track
 from avatars.splats.model import AvatarModel
 from avatars.training import build
+from avatars.training.columns import table
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from comparison import budget
 from comparison.baselines import OffsetModel, RigidModel, encode, uv_seeds
 from comparison.budget import costs
-from comparison.columns import lost, table
+from comparison.columns import COLUMNS, lost
 from comparison.measure import measured
 from comparison.pages import comparison_page
 from comparison.pairs import following
@@ -198,7 +199,7 @@ def test_following_is_seen_and_measured() -> None:
 
 
 def test_the_table_marks_the_best() -> None:
-    text = table({"a": {"psnr": 30.0, "redetected_px": 1.0}, "b": {"psnr": 29.0, "redetected_px": 0.5}})
+    text = table({"a": {"psnr": 30.0, "redetected_px": 1.0}, "b": {"psnr": 29.0, "redetected_px": 0.5}}, COLUMNS)
     first, second = text.splitlines()[1:]
     assert "30*" in first
     assert "29*" not in first
