@@ -56,6 +56,12 @@ _PARTING[[INDEX[name] for name in PARTING]] = list(PARTING.values())
 REACH = np.zeros(len(ARTICULATORS), np.float32)
 """[11] lip gap that each articulator makes by itself, before mouthClose takes some of it back."""
 np.add.at(REACH, _SOURCES, _GAINS * _PARTING[_COLUMNS] / SCALE)
+# mouthClose takes back what the lips could part but do not. Where they could not part at all the gap makes it negative,
+# and clipping gives zero as it should.
+_MAP = _DIRECT_MAP.copy()
+_MAP[:, _CLOSE] = SCALE * REACH
+_MAP[GAP, _CLOSE] -= SCALE
+_GAP_MAP = _PARTING / np.float32(SCALE)
 
 
 def possible_gap(curves: np.ndarray) -> np.ndarray:
@@ -65,8 +71,7 @@ def possible_gap(curves: np.ndarray) -> np.ndarray:
 
 def to_arkit(curves: np.ndarray) -> np.ndarray:
     """[..., 52] float32 ARKit coefficients in [0, 1] of articulators [..., 11] in [0, 1.5]."""
-    out = curves @ _DIRECT_MAP
-    out[..., _CLOSE] = SCALE * (possible_gap(curves) - curves[..., GAP])
+    out = curves @ _MAP
     return np.minimum(np.maximum(out, 0.0, out=out), 1.0, out=out).astype(np.float32, copy=False)
 
 
@@ -84,7 +89,7 @@ def from_arkit(arkit: np.ndarray) -> np.ndarray:
 
 def lip_gap(arkit: np.ndarray) -> np.ndarray:
     """[...] lip gap of ARKit coefficients [..., 52]: 0 closed, 1 as wide as the widest vowel."""
-    return np.minimum(np.maximum(arkit @ (_PARTING / np.float32(SCALE)), 0.0), 1.5)
+    return np.minimum(np.maximum(arkit @ _GAP_MAP, 0.0), 1.5)
 
 
 def jaw(arkit: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from .gaze import Gaze
 from .habits import LOOK_ANGLE, Amounts, Habits
 from .head import Head
 from .nonverbal import BACK, FACES, LAUGH, SING, Nonverbal
-from .prosody import Prosody
+from .prosody import HEARD, Prosody
 from .vocal import CLASSES
 
 _LIDS = [ARKIT["eyeBlinkLeft"], ARKIT["eyeBlinkRight"]]
@@ -66,21 +66,23 @@ class Face:
         out = np.zeros((count, WIDTH), np.float32)
         if count == 0:
             return out
-        ticks = [self._tick(out[i], inputs[i], row) for i, row in enumerate(classes.tolist())]
-        speaking, arousal = (np.array([tick[k] for tick in ticks], np.float32) for k in (0, 1))
         faces = out[:, : len(NAMES)]
-        faces += to_arkit(curves)
-        if emotion.any():
-            faces += offsets(emotion, speaking, arousal)
+        faces += to_arkit(curves)  # the generators' columns stay zero
+        heard = inputs[:, HEARD].tolist()
+        ticks = [self._tick(out[i], heard[i], row) for i, row in enumerate(classes.tolist())]
+        speaking = np.array([tick[0] for tick in ticks], np.float32)
+        if np.count_nonzero(emotion):
+            faces += offsets(emotion, speaking, np.array([tick[1] for tick in ticks], np.float32))
         if self.amounts.nonverbal and any(any(tick[2]) for tick in ticks):
             faces += self.amounts.nonverbal * (np.array([tick[2] for tick in ticks], np.float32) @ FACES)
         lips = curves[:, GAP]
-        closed = speaking * np.maximum(1 - lips / _GUARDED, 0)
-        faces[:, _CLOSE] += closed * 0.6 * np.maximum(lip_gap(faces) - lips, 0)
+        if np.minimum.reduce(lips) < _GUARDED:
+            closed = speaking * np.maximum(1 - lips / _GUARDED, 0)
+            faces[:, _CLOSE] += closed * 0.6 * np.maximum(lip_gap(faces) - lips, 0)
         np.minimum(np.maximum(faces, 0, out=faces), 1, out=faces)
         return out
 
-    def _tick(self, row: np.ndarray, frame: np.ndarray, logits: list[float]) -> tuple[float, float, list[float]]:
+    def _tick(self, row: np.ndarray, frame: list[float], logits: list[float]) -> tuple[float, float, list[float]]:
         """Fill one [58] row with everything but mouth and emotion; returns (speaking, arousal, class certainties)."""
         most = max(logits)
         shares = [math.exp(x - most) for x in logits]

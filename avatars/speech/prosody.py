@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .blink import STEP
-from .features import MELS, STACK
+from .features import INPUTS, MELS, STACK
 
-_LOUDNESS = STACK * MELS + 1  # of the frame's second hop, relative to the speaker's level: (dB) / 20 + 0.5
-_VOICING, _PITCH = -2, -1
+HEARD = [STACK * MELS + 1, INPUTS - 2, INPUTS - 1]
+"""Columns of a frame's network input [86] that prosody follows: loudness of its second hop, relative to the speaker's
+level ((dB) / 20 + 0.5), voicing and pitch."""
 
 
 @dataclass
@@ -41,14 +43,15 @@ class Prosody:
         self._energy = self._usual_energy = 0.3
         self._said = False
 
-    def tick(self, frame, active: float) -> Heard:
+    def tick(self, frame: Sequence[float], active: float) -> Heard:
         """Prosody of the next 20 ms.
 
         Args:
-            frame: [86] network input. active: probability of a voice in it.
+            frame: [3] the columns `HEARD` of the network's input. active: probability of a voice in it.
         """
-        loudness = max(float(frame[_LOUDNESS]), 0.0)
-        voiced = (float(frame[_VOICING]) + 1) / 2
+        loudness, voicing, pitch = frame
+        loudness = max(loudness, 0.0)
+        voiced = (voicing + 1) / 2
         self._speaking += (active - self._speaking) * STEP / 0.1
         out = Heard(speaking=self._speaking)
         if active > 0.5:
@@ -60,7 +63,7 @@ class Prosody:
             self._said = self._said and not out.ending
         out.accent = self._accent(loudness * active)
         if active > 0.5 and voiced > 0.5:
-            self._follow(loudness, float(frame[_PITCH]))
+            self._follow(loudness, pitch)
         excess = (self._energy - self._usual_energy) / 0.2 + (self._range - self._usual_range) / 0.15
         out.arousal = min(max(0.5 + 0.25 * excess, 0.0), 1.0)
         return out
@@ -81,8 +84,7 @@ class Prosody:
     def _follow(self, loudness: float, pitch: float) -> None:
         self._pitch_mean += (pitch - self._pitch_mean) * STEP / 3
         away = abs(pitch - self._pitch_mean)
-        for name, value in (("_range", away), ("_energy", loudness)):
-            now = getattr(self, name)
-            setattr(self, name, now + (value - now) * STEP / 1.5)
-            usual = getattr(self, "_usual" + name)
-            setattr(self, "_usual" + name, usual + (value - usual) * STEP / 30)
+        self._range += (away - self._range) * STEP / 1.5
+        self._usual_range += (away - self._usual_range) * STEP / 30
+        self._energy += (loudness - self._energy) * STEP / 1.5
+        self._usual_energy += (loudness - self._usual_energy) * STEP / 30
