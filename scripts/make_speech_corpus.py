@@ -2,6 +2,8 @@
 
 Needs: apt-get install espeak-ng flite festival festvox-kdlpc16k festvox-us-slt-hts festvox-italp16k festvox-itapc16k
        festvox-suopuhe-lj festvox-suopuhe-mv festvox-czech-dita festvox-czech-machac
+and for --recorded, with their documents (the texts):
+       apt-get install --no-install-recommends asterisk-core-sounds-{en,es,fr,it,ru}{,-g722}
 """
 
 from __future__ import annotations

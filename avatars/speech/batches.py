@@ -124,16 +124,20 @@ def _joined(
     return _example(frames, label[near], vocal[near], shapes, _numbers(manner), utterance.language)
 
 
-def load(paths: list[Path], rng: np.random.Generator, breaths: bool = False) -> list[Example]:
+def load(
+    paths: list[Path], rng: np.random.Generator, breaths: bool = False, engines: frozenset[str] | None = None
+) -> list[Example]:
     """Examples of these shards, each utterance degraded anew, with soundless ones between them.
 
     With `breaths`, two utterances in a row become one example half of the time, with a pause between them in which the
-    speaker may breathe in with an open mouth.
+    speaker may breathe in with an open mouth. With `engines` the others' utterances are left out.
     """
     out: list[Example] = []
     for path in paths:
         before: Utterance | None = None
         for utterance, manner, motion in corpus.read_shard(path):
+            if engines is not None and utterance.engine not in engines:
+                continue
             if breaths and before is not None and utterance.engine != "vocal" and rng.random() < JOINED_SHARE:
                 out.append(_joined(utterance, before, manner, motion, rng))
             else:

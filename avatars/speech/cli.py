@@ -11,7 +11,7 @@ import tyro
 
 @dataclass
 class SpeechCorpus:
-    """Make the synthetic speech corpus: tar shards of sound, phoneme times and mouth curves."""
+    """Make the speech corpus: tar shards of sound, phoneme times and mouth curves."""
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory of the shards; finished ones are kept."""
@@ -21,12 +21,15 @@ class SpeechCorpus:
     """Another seed, another corpus."""
     workers: int = 1
     """Processes."""
+    recorded: bool = False
+    """Take recorded speakers into the mix, from Debian's packages asterisk-core-sounds-{en,es,fr,it,ru} and
+    asterisk-core-sounds-{en,es,fr,it,ru}-g722."""
 
     def run(self) -> None:
         """Make it."""
         from .corpus import make
 
-        seconds = make(self.output, self.hours, self.seed, self.workers)
+        seconds = make(self.output, self.hours, self.seed, self.workers, self.recorded)
         print(f"{len(seconds)} shards, {sum(seconds.values()) / 3600:.2f} h in {self.output}")
 
 

@@ -1,8 +1,9 @@
-"""The synthetic corpus: speech with known sounds and mouth curves, in tar shards (WebDataset layout).
+"""The corpus: speech with known sounds and mouth curves, in tar shards (WebDataset layout).
 
 A shard holds, for each utterance, `KEY.wav` (16-bit mono 16 kHz), `KEY.json` (engine, voice, language, text, segments,
-manner) and `KEY.npy` ([T, 52] float16 ARKit curves at 50 Hz). What is in a shard depends on the seed and the shard's
-number alone, so shards can be made anywhere in any order, for any number of hours.
+manner) and `KEY.npy` ([T, 52] float16 ARKit curves at 50 Hz). What is in a shard depends on the seed, the
+shard's number and whether recordings are in the mix, so shards can be made anywhere in any order, for any number of
+hours.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import random
 import tarfile
 import wave
 from dataclasses import asdict
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from avatars.errors import InputError
-from avatars.files import atomic, write_json
+from avatars.files import atomic, read_json, write_json
 
 from . import vocal
 from .articulation import to_arkit
-from .engines import espeak, festival, flite
+from .engines import espeak, festival, flite, recorded
 from .engines.utterance import RATE, Segment, Utterance
 from .targets import Manner, curves
 from .text import sentence
@@ -33,6 +35,10 @@ SHARD_SECONDS = 300.0
 """Length of a shard, about."""
 MIX = {"espeak": 0.40, "flite": 0.34, "festival": 0.20, "vocal": 0.06}
 """Share of the training time by engine."""
+MIX_RECORDED = {"recorded": 0.40, "espeak": 0.23, "flite": 0.20, "festival": 0.12, "vocal": 0.05}
+"""The same with recorded speech."""
+RECORDED = "recorded.json"
+"""Times of the sounds in all recordings, beside the shards."""
 FLITE_TRAIN = ("slt", "rms", "awb")
 FESTIVAL_TRAIN = tuple(voice for voice in festival.VOICES if voice != "kal_diphone")
 TESTS = ("festival_kal", "flite_kal16", "flite_seen", "espeak_unseen")
@@ -70,8 +76,13 @@ def _festival(rng: random.Random, voice: str, count: int, test: bool) -> list[Ut
     return festival.synthesize(texts, voice, 1.0 if test else rng.uniform(0.8, 1.3))
 
 
-def utterances(seed: int, shard: int, mix: dict[str, float] | None = None) -> list[Utterance]:
+def utterances(
+    seed: int, shard: int, mix: dict[str, float] | None = None, speakers: dict[str, list[recorded.Prompt]] | None = None
+) -> list[Utterance]:
     """Training utterances of one shard, about SHARD_SECONDS.
+
+    Args:
+        speakers: prompts by speaker, where the mix has a share of recorded speech.
 
     Raises:
         BackendError: an engine or a voice is not installed; it names the Debian package.
@@ -88,11 +99,15 @@ def utterances(seed: int, shard: int, mix: dict[str, float] | None = None) -> li
                 batch = [_flite(rng, FLITE_TRAIN, False)]
             elif engine == "festival":
                 batch = _festival(rng, rng.choice(FESTIVAL_TRAIN), 5, False)
+            elif engine == "recorded" and speakers:
+                batch = [recorded.speak(rng, *rng.choice(sorted(speakers.items())))]
             elif engine == "vocal":
                 kind = rng.choice(list(vocal.MAKERS))
                 batch = [vocal.MAKERS[kind](np.random.default_rng(rng.getrandbits(64)))]
             else:
-                raise InputError(f"Unknown engine '{engine}'", fix="Choose from espeak, flite, festival, vocal")
+                raise InputError(
+                    f"Unknown engine '{engine}'", fix="Choose from espeak, flite, festival, recorded, vocal"
+                )
             for utterance in batch:
                 if utterance is not None:
                     out.append(utterance)
@@ -177,6 +192,17 @@ def read_shard(path: Path) -> list[tuple[Utterance, Manner, np.ndarray]]:
     return out
 
 
+def _align(name: str) -> list[dict]:
+    return [prompt.to_json() for prompt in recorded.align_prompts(name)]
+
+
+@lru_cache(1)
+def _speakers(path: Path) -> dict[str, list[recorded.Prompt]] | None:
+    if not path.exists():
+        return None
+    return {name: [recorded.Prompt.from_json(p) for p in rows] for name, rows in read_json(path).items()}
+
+
 def _make(job: tuple[str, int, int]) -> float:
     path, seed, shard = Path(job[0]), job[1], job[2]
     if path.exists():
@@ -185,14 +211,18 @@ def _make(job: tuple[str, int, int]) -> float:
         batch = test_utterances(TESTS[-1 - shard], seed, TEST_COUNT)
         manners = [Manner()] * len(batch)
     else:
-        batch = utterances(seed, shard)
+        speakers = _speakers(path.with_name(RECORDED))
+        batch = utterances(seed, shard, MIX_RECORDED if speakers else MIX, speakers)
         rng = np.random.default_rng([seed, shard])
         manners = [random_manner(rng) for _ in batch]
     return write_shard(path, batch, manners)
 
 
-def make(out: Path, hours: float, seed: int = 0, workers: int = 1) -> dict[str, float]:
+def make(out: Path, hours: float, seed: int = 0, workers: int = 1, with_recorded: bool = False) -> dict[str, float]:
     """Write `train-NNNNN.tar` and `test-NAME.tar` into `out`, and `index.json`; finished shards are kept.
+
+    Args:
+        with_recorded: whether to take recorded speech into the mix (see `engines.recorded`).
 
     Returns:
         Seconds by file name.
@@ -202,13 +232,21 @@ def make(out: Path, hours: float, seed: int = 0, workers: int = 1) -> dict[str, 
     for voice in ("kal_diphone", *FESTIVAL_TRAIN):
         festival.require(voice)
     flite.require()
+    if with_recorded:
+        for name in recorded.SPEAKERS:
+            recorded.require(name)
+    elif (out / RECORDED).exists():
+        raise InputError("This corpus was begun with recorded speech", where=out, fix="Go on with --recorded")
     jobs = [(str(out / f"test-{name}.tar"), seed, -1 - i) for i, name in enumerate(TESTS)]
     count = int(np.ceil(hours * 3600 / SHARD_SECONDS))
     jobs += [(str(out / f"train-{i:05d}.tar"), seed, i) for i in range(count)]
     out.mkdir(parents=True, exist_ok=True)
     # A fresh process for each shard: espeak-ng carries state from one utterance to the next.
     with get_context("spawn").Pool(workers, maxtasksperchild=1) as pool:
+        if with_recorded and not (out / RECORDED).exists():
+            names = list(recorded.SPEAKERS)
+            write_json(out / RECORDED, dict(zip(names, pool.map(_align, names, chunksize=1), strict=True)))
         seconds = pool.map(_make, jobs, chunksize=1)
     index = {Path(job[0]).name: round(s, 2) for job, s in zip(jobs, seconds, strict=True)}
-    write_json(out / "index.json", {"seed": seed, "hours": hours, "seconds": index})
+    write_json(out / "index.json", {"seed": seed, "hours": hours, "recorded": with_recorded, "seconds": index})
     return index

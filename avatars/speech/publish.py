@@ -26,7 +26,8 @@ def publish(
     log = read_json(out / "log.json") if (out / "log.json").exists() else []
     facts: dict[str, Any] = {
         "command": command,
-        "corpus_command": f"avatars speech corpus -o CORPUS --hours {index['hours']:g} --seed {index['seed']}",
+        "corpus_command": f"avatars speech corpus -o CORPUS --hours {index['hours']:g} --seed {index['seed']}"
+        + (" --recorded" if index.get("recorded") else ""),
         "corpus_seed": index["seed"],
         "corpus_hours": round(sum(s for n, s in index["seconds"].items() if n.startswith("train")) / 3600, 3),
         "recipe": asdict(recipe),

@@ -15,12 +15,16 @@ from .features import FLOOR, LevelState, levels
 
 PATH = Path(__file__).parent / "weights" / "replay.safetensors"
 FRAMES = 150
+SYNTHETIC = frozenset(("espeak", "flite", "festival", "vocal"))
 
 
 def make_replay(shard: Path, path: Path = PATH, count: int = 24, seed: int = 0) -> None:
-    """Write the network inputs of `count` crops of 3 s of one training shard, [count, 150, 86] float16."""
+    """Write the network inputs of `count` crops of 3 s of one training shard, [count, 150, 86] float16.
+
+    Of synthetic speech alone: recordings have owners, and this file is shipped.
+    """
     rng = np.random.default_rng(seed)
-    examples = [e for e in load([shard], rng) if len(e.label) >= FRAMES and e.language]
+    examples = [e for e in load([shard], rng, engines=SYNTHETIC) if len(e.label) >= FRAMES and e.language]
     rows = []
     for i in rng.permutation(len(examples))[:count]:
         example = examples[int(i)]

@@ -1,1 +1,1 @@
-"""Text-to-speech engines that say when each sound begins: espeak-ng, flite and festival."""
+"""Sources of speech that say when each sound begins: espeak-ng, flite, festival, and recordings with their text."""

@@ -36,7 +36,7 @@ TEST_VARIANTS = ("Mario", "pablo", "steph2", "john")
 """Kept out of training."""
 
 _PHONEME_EVENTS, _IPA_NAMES = 0x1, 0x2
-_EVENT_END, _EVENT_PHONEME = 5, 7
+_EVENT_WORD, _EVENT_END, _EVENT_PHONEME = 1, 5, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
 
 
@@ -67,6 +67,7 @@ class _Library:
             raise BackendError("The speech engine espeak-ng is not installed", where="espeak-ng", fix=fix) from error
         self.chunks: list[np.ndarray] = []
         self.events: list[tuple[int, str]] = []
+        self.words: list[int] = []
         self.callback = _Callback(self._receive)
         self.rate = int(self.lib.espeak_Initialize(1, 0, None, _PHONEME_EVENTS | _IPA_NAMES))
         if self.rate <= 0:
@@ -83,6 +84,8 @@ class _Library:
             if event.type == _EVENT_PHONEME:
                 name = bytes(event.id.string).split(b"\0")[0].decode("utf8", "replace")
                 self.events.append((event.sample, name))
+            elif event.type == _EVENT_WORD:
+                self.words.append(event.sample)
             elif event.type == _EVENT_END:
                 self.events.append((event.sample, ""))
             i += 1
@@ -120,6 +123,7 @@ def synthesize(
         library.lib.espeak_SetParameter(parameter, int(value), 0)
     library.chunks.clear()
     library.events.clear()
+    library.words.clear()
     data = text.encode()
     library.lib.espeak_Synth(data, len(data) + 1, 0, 0, 0, 1, None, None)
     library.lib.espeak_Synchronize()
@@ -130,6 +134,12 @@ def synthesize(
         return None
     segments = fix_stops(_segments(library.events, library.rate, len(pcm) / 16000), pcm)
     return Utterance(pcm, segments, "espeak", name, language, text)
+
+
+def word_starts() -> list[float]:
+    """s at which the words of the last utterance begin."""
+    library = _library()
+    return [sample / library.rate for sample in library.words]
 
 
 def _segments(events: list[tuple[int, str]], rate: int, duration: float) -> list[Segment]:
