@@ -19,6 +19,7 @@ from avatars.errors import InputError
 
 from .articulation import ARTICULATORS
 from .condition import EMOTIONS, STYLE, condition, emotion_vector
+from .drone import Drone
 from .face import WIDTH, Face
 from .features import RATE, FrontEnd
 from .habits import Amounts, Habits
@@ -76,7 +77,7 @@ class Stream:
         self._goal = np.zeros(len(EMOTIONS), np.float32)
         amounts = amounts or Amounts()
         self._face, self._breathes = Face(habits or Habits(), amounts, seed), min(amounts.nonverbal, 1.0)
-        self._inhale = Inhale()
+        self._inhale, self._drone = Inhale(), Drone()
         self.set_style(style)
         self.reset()
 
@@ -92,6 +93,7 @@ class Stream:
         self._face.reset()
         self._runtime.reset()
         self._inhale.reset()
+        self._drone.reset()
         self._samples = 0  # heard, at 16 kHz
         self._frames = 0  # network frames made, the first look-ahead of them before time 0
         self._out = 0  # frames given
@@ -158,6 +160,7 @@ class Stream:
         """The speaker was cut off: forget what was said, bring the mouth to rest within 160 ms; the clock goes on."""
         self._runtime.reset()
         self._inhale.reset()
+        self._drone.reset()
         if self._front is not None:
             self._front.analysis.hush()
         self._easing, self._eased = self._held.copy(), 0
@@ -190,8 +193,11 @@ class Stream:
     def _extend(self, inputs: np.ndarray) -> None:
         """Network and face for the next inputs [n, 86]; the first answers lie before time 0 and are dropped."""
         _, curves, classes = self._runtime(inputs)
+        shut = self._drone(inputs)
+        if np.count_nonzero(shut):
+            curves = curves * (1 - shut)[:, None]
         breath = self._inhale(inputs, classes)
-        if self._breathes and np.maximum.reduce(breath, initial=0.0) > 0:
+        if self._breathes and np.count_nonzero(breath):
             curves = part(curves, self._breathes * breath)
         self._inputs = np.concatenate([self._inputs, inputs])
         skip = min(max(self._ahead - self._frames, 0), len(inputs))

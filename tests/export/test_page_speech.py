@@ -13,6 +13,7 @@ from avatars.motion.voice import habits_of
 from avatars.speech import face
 from avatars.speech.articulation import ARTICULATORS, GAP, to_arkit
 from avatars.speech.condition import DEFAULT_LOOK_AHEAD, EMOTIONS, condition, emotion_vector
+from avatars.speech.drone import Drone
 from avatars.speech.emotion import offsets
 from avatars.speech.face import Face
 from avatars.speech.features import FrontEnd
@@ -74,6 +75,7 @@ def spoken(pcm: np.ndarray, emotion: np.ndarray | None = None) -> tuple[np.ndarr
     runtime, heard, ahead = Runtime(), FrontEnd()(pcm), DEFAULT_LOOK_AHEAD
     runtime.set_condition(condition(emotion=emotion, look_ahead=ahead))
     _, closed, classes = runtime(heard)
+    closed = closed * (1 - Drone()(heard))[:, None]
     curves = part(closed, Inhale()(heard, classes))
     assert (curves - closed)[:, GAP].max() > 0.5  # without the breath the lips stay together
     return heard[:-ahead], curves[ahead:], classes[ahead:]
@@ -91,6 +93,20 @@ def test_page_hears_what_python_hears(page, pieces):
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 1e-4
     assert np.ptp(found[:, 0]) > 0.01  # it moves the jaw
+
+
+def test_page_leaves_the_lips_shut_for_a_machine(page):
+    time = np.arange(16000) / 16000
+    pcm = (0.1 * sum(np.sin(2 * np.pi * 314 * k * time) for k in (1, 2, 3, 4))).astype(np.float32)
+    heard = FrontEnd()(pcm)
+    runtime = Runtime()
+    runtime.set_condition(condition(look_ahead=DEFAULT_LOOK_AHEAD))
+    shut = Drone()(heard)
+    assert ((shut > 0) & (shut < 1)).any()  # on the way
+    expected = (runtime(heard)[1] * (1 - shut)[:, None])[DEFAULT_LOOK_AHEAD:]
+    found = np.array(page.run(FEED, text(pcm), [480]))[:, : len(ARTICULATORS)]
+    assert np.abs(found - expected).max() < 1e-4
+    assert np.abs(found[-10:]).max() == 0
 
 
 @pytest.mark.parametrize("rate", [44100, 48000, 8000])

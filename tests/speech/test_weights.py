@@ -10,7 +10,7 @@ import pytest
 
 from avatars.errors import FileFormatError
 from avatars.files import save_tensors, sha256
-from avatars.speech import corpus
+from avatars.speech import corpus, vocal
 from avatars.speech.articulation import lip_gap
 from avatars.speech.engines import festival
 from avatars.speech.evaluate import whole
@@ -56,6 +56,39 @@ def test_a_voice_never_trained_on(tmp_path: Path) -> None:
     assert figures["viseme_accuracy"] >= 0.62
     assert abs(figures["offset_ms"]) <= 20
     assert figures["silence_gap"] <= 0.03
+
+
+def _mean_gap(pcm: np.ndarray) -> np.ndarray:
+    motion = whole(pcm.astype(np.float32), 16000, fps=50.0, amounts=Amounts(0, 0, 0, 0, 0))
+    return lip_gap(motion.arkit)
+
+
+@pytest.mark.parametrize("decibels", [-20, -35])
+def test_hums_leave_the_mouth_shut(decibels: float) -> None:
+    rng = np.random.default_rng(11)
+    time = np.arange(4 * 16000) / 16000
+    for _ in range(14):
+        pitch, count = rng.uniform(60, 400), int(rng.integers(1, 13))
+        parts = [
+            rng.uniform(0, 1) * np.sin(2 * np.pi * pitch * k * time + rng.uniform(0, 2 * np.pi))
+            for k in range(1, count + 1)
+            if k * pitch < 7500
+        ]
+        hum = np.sum(parts, 0)
+        hum *= 10 ** (decibels / 20) / np.sqrt(np.square(hum).mean())
+        assert _mean_gap(hum).mean() <= 0.1, f"{pitch:.0f} Hz, {len(parts)} partials"
+
+
+def test_singing_opens_the_mouth() -> None:
+    sung = []
+    for seed in range(6):
+        u = vocal.sing(np.random.default_rng(100 + seed))
+        gap = _mean_gap(u.pcm)
+        notes = [s for s in u.segments if s.phone == "aa" and s.end - s.start > 0.3]
+        sung += [gap[int(s.start * 50) + 5 : int(s.end * 50)].mean() for s in notes]
+    assert len(sung) >= 4
+    assert min(sung) > 0.25
+    assert np.mean(sung) > 0.4
 
 
 @needs_festival

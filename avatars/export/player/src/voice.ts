@@ -2,6 +2,7 @@
 
 import { Bundle, PlayerError } from "./bundle";
 import { EMOTIONS, Offsets } from "./emotion";
+import { Drone } from "./drone";
 import { Inhale } from "./inhale";
 import { Heard, Prosody } from "./prosody";
 import { FrontEnd, INPUTS } from "./sound";
@@ -59,6 +60,7 @@ export class Voice {
   private readonly close: number;
   private readonly certainty = new Float64Array(CLASSES);
   private readonly inhale: Inhale;
+  private readonly drone = new Drone();
   private readonly prosody = new Prosody();
   private waiting: Float32Array[] = [];
   private skipped = 0;
@@ -123,7 +125,8 @@ export class Voice {
       h = h.map((x, c) => x + 0.5 * silu(m < 0 ? y[c] : y[c] * (1 + this.film[film + c]) + this.film[film + channels + c]));
     });
     const out = this.head.run(h);
-    const curves = out.slice(VISEMES, VISEMES + CURVES).map((x) => this.range / (1 + Math.exp(-x)));
+    const open = 1 - this.drone.tick(input);
+    const curves = out.slice(VISEMES, VISEMES + CURVES).map((x) => (open * this.range) / (1 + Math.exp(-x)));
     const classes = out.slice(VISEMES + CURVES);
     return { curves: this.inhale.part(curves, input, classes), classes };
   }
