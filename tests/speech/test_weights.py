@@ -81,7 +81,7 @@ def test_hums_leave_the_mouth_shut(decibels: float) -> None:
 
 def test_singing_opens_the_mouth() -> None:
     sung = []
-    for seed in range(6):
+    for seed in range(14):
         u = vocal.sing(np.random.default_rng(100 + seed))
         gap = _mean_gap(u.pcm)
         notes = [s for s in u.segments if s.phone == "aa" and s.end - s.start > 0.3]
