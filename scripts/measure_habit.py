@@ -2,8 +2,10 @@
 
     python scripts/measure_habit.py [--seeds 11 12 ...] [--work DIR] [--out FILE]
 
-Films each seed's person, detects, and finds for each landmark the one 3D offset that explains what was detected in
-all films. People for accuracy tests (seeds 1, 2, 3, 5 and 7) must not be among the seeds. Takes ten seconds a person.
+Films each seed's person, detects, and finds for each landmark the 3D offsets that explain what was detected in all
+films: one that is always there, one that grows with the height from which the head is seen, and one for each
+expression. People for accuracy tests (seeds 1, 2, 3, 5 and 7) must not be among the seeds. Takes a quarter of a minute
+a person; films that DIR has already are used again.
 """
 
 from __future__ import annotations
@@ -23,40 +25,71 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from avatars import files
 from avatars.capture import faces
-from avatars.capture.clip import capture
+from avatars.capture.clip import capture, load_clip
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head, HeadModel
 from avatars.synthetic.synthesize import Settings, synthesize
+from avatars.synthetic.truth import GroundTruth
 from avatars.tracking.camera import project, projection_jacobian
-from avatars.tracking.habit import FILE, SHRINK
+from avatars.tracking.habit import FILE, SHRINK, height
 
-SEEDS = (11, 12, 13, 14, 15, 16, 17, 18, 19)
-_RIDGE = 2e4
-"""Per person, (px/m)^2: 1 px weighs as much as 7 mm."""
+SEEDS = tuple(range(11, 47))
+_RIDGE, _NOD_RIDGE, _EXPRESSION_RIDGE = 2e4, 2e3, 1e3
+"""Per person, (px/m)^2: 1 px weighs as much as 7 mm, or 2 cm per unit."""
+_NEVER = 1e9
+_RINGS = {"Left": list(faces.EYE_L), "Right": list(faces.EYE_R)}
 
 
 def evidence(seed: int, head: Head, work: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Normal equations [478, 3, 3], [478, 3] of the offsets that explain one person's detections."""
-    film = work / f"{seed}.mp4"
-    truth = synthesize(film, head, Settings(seed=seed, seconds=2.0, fps=15, size=320, sound=False, views=0))
-    clip, t = capture(film, work / f"{seed}.clip"), truth.track
+    """Normal equations [478, 3 Q, 3 Q], [478, 3 Q] of what explains one person's detections (Q = 2 + E)."""
+    film, known_truth = work / f"{seed}.mp4", work / f"{seed}.truth"
+    if known_truth.exists() and (work / f"{seed}.clip" / "clip.json").exists():
+        truth, clip = GroundTruth.load(known_truth), load_clip(work / f"{seed}.clip")
+    else:
+        truth = synthesize(film, head, Settings(seed=seed, seconds=5.0, fps=10, size=320, sound=False, views=0))
+        clip = capture(film, work / f"{seed}.clip")
+    t = truth.track
     vertices = torch.from_numpy(truth.vertices(head))
     points = HeadModel(head.shape(t.identity)).landmarks(vertices).numpy().astype(float)
-    pixels = project(points, t.camera.fx, np.array([t.camera.cx, t.camera.cy]))
-    missed = clip.landmarks[..., :2] - pixels
-    slope = projection_jacobian(points, t.camera.fx) @ Rotation.from_rotvec(t.rotation).as_matrix()[:, None]
+    missed = clip.landmarks[..., :2] - project(points, t.camera.fx, np.array([t.camera.cx, t.camera.cy]))
+    rotation = Rotation.from_rotvec(t.rotation).as_matrix()
+    slope = projection_jacobian(points, t.camera.fx) @ rotation[:, None]
     known = np.isfinite(missed).all(-1)
     missed[~known], slope[~known] = 0, 0
-    return np.einsum("tlij,tlik->ljk", slope, slope), np.einsum("tlij,tli->lj", slope, missed)
+    causes = np.column_stack([np.ones(len(points)), height(rotation, t.translation), t.expression])
+    slopes = slope[:, :, :, None] * causes[:, None, None, :, None]  # [T, L, 2, Q, 3]
+    count = len(missed[0])
+    rows = slopes.transpose(1, 0, 2, 3, 4).reshape(count, -1, 3 * causes.shape[1])
+    seen = missed.transpose(1, 0, 2).reshape(count, -1, 1)
+    return rows.transpose(0, 2, 1) @ rows, (rows.transpose(0, 2, 1) @ seen)[..., 0]
 
 
-def symmetric(offsets: np.ndarray, head: Head) -> np.ndarray:
-    """Each landmark's offset averaged with its mirror image's."""
+def ridge(names: tuple[str, ...]) -> np.ndarray:
+    """[478, Q] stiffness per person.
+
+    Where people look follows from how they hold their head, so what gaze is blamed for may be the head's; and lids move
+    nothing but the ring around the eye.
+    """
+    out = np.tile(np.r_[_RIDGE, _NOD_RIDGE, np.full(len(names), _EXPRESSION_RIDGE)], (478, 1))
+    for i, name in enumerate(names):
+        if name.startswith("eye"):
+            kept = out[:, 2 + i].copy()
+            out[:, 2 + i] = _NEVER
+            if "Look" not in name:
+                ring = _RINGS["Left" if name.endswith("Left") else "Right"]
+                out[ring, 2 + i] = kept[ring]
+    return out
+
+
+def symmetric(moves: np.ndarray, head: Head) -> np.ndarray:
+    """Each landmark's moves [478, Q, 3] averaged with its mirror image's."""
     corners = head.faces[head.landmark_faces]
     place = np.einsum("lcd,lc->ld", head.template[corners], head.landmark_barycentric)
-    flip = np.array([-1.0, 1.0, 1.0])
+    flip, names = np.array([-1.0, 1.0, 1.0]), list(head.expression_names)
     partner = KDTree(place).query(place * flip)[1]
-    return (offsets + offsets[partner] * flip) / 2
+    swapped = [n.replace("Left", "@").replace("Right", "Left").replace("@", "Right") for n in names]
+    cause = np.r_[0, 1, [2 + names.index(n) for n in swapped]]
+    return (moves + moves[partner][:, cause] * flip) / 2
 
 
 def main() -> None:
@@ -72,13 +105,17 @@ def main() -> None:
             more = evidence(seed, head, given.work or Path(scratch))
             hessian, gradient = hessian + more[0], gradient + more[1]
             print(f"seed {seed}", flush=True)
-    ridge = _RIDGE * len(given.seeds) * np.eye(3)
-    offsets = symmetric(np.linalg.solve(hessian + ridge, np.asarray(gradient)[..., None])[..., 0], head)
-    offsets[list(faces.IRIS_L + faces.IRIS_R)] = 0  # they lie on the eyeball, and gaze depends on them
+    stiff = np.repeat(ridge(head.expression_names), 3, axis=1) * len(given.seeds)
+    hessian = hessian + stiff[:, :, None] * np.eye(stiff.shape[1])
+    moves = np.linalg.solve(hessian, np.asarray(gradient)[..., None])[..., 0].reshape(478, -1, 3)
+    moves = SHRINK * symmetric(moves, head)
+    moves[list(faces.IRIS_L + faces.IRIS_R)] = 0  # they lie on the eyeball, and gaze depends on them
     versions = {name: importlib.metadata.version(name) for name in ("anny", "mediapipe")}
     words = {"kind": "habit", "head": head.version, "seeds": " ".join(map(str, given.seeds)), **versions}
-    files.save_tensors(given.out, {"habit": (SHRINK * offsets).astype(np.float32)}, words)
-    print(f"{given.out}: {1e3 * np.linalg.norm(offsets, axis=1).mean():.1f} mm on average, {SHRINK:.0%} of it written")
+    tensors = {"offset": moves[:, 0], "nod": moves[:, 1], "expression": moves[:, 2:].transpose(1, 0, 2)}
+    files.save_tensors(given.out, {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, words)
+    for name, value in tensors.items():
+        print(f"{name}: {1e3 * np.linalg.norm(value, axis=-1).mean():.1f} mm on average")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Where the detector puts its landmarks, beside where the head has them.
 
-A detector has habits: its brows sit high, its contour behind the silhouette. Measured on synthetic people, whose true
-faces are known, they hold for real ones too: tracks of real clips come nearer to their landmarks, and need a third
-less of a correction by person. `scripts/measure_habit.py` measures them again.
+A detector has habits: its brows sit high, its contour behind the silhouette; it underrates nods, and its lips follow a
+jaw or a smile in their own way. Measured on synthetic people, whose true faces are known, they hold for real ones too:
+tracks of real clips come nearer to their landmarks, and splats that do not bend fit the pictures better along them.
+`scripts/measure_habit.py` measures them again.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,16 +23,42 @@ SHRINK = 0.8
 """Share of what was measured that is believed of somebody new."""
 
 
-def detector_habit(head: Head) -> np.ndarray:
-    """[478, 3] m in head coordinates, from the head's landmarks to where the detector sees them.
+@dataclass(frozen=True, eq=False)
+class Habit:
+    """From the head's landmarks to where the detector sees them, in head coordinates."""
 
-    Known for the default head; zero for others.
+    offset: np.ndarray
+    """[478, 3] m, whatever the face does."""
+    nod: np.ndarray
+    """[478, 3] m per unit of `height`."""
+    expression: np.ndarray
+    """[E, 478, 3] m per unit of expression."""
+
+    @staticmethod
+    def of(head: Head) -> Habit:
+        """Known for the default head; zero for others."""
+        if head.name == "default":
+            return _measured()
+        none = np.zeros((LANDMARKS, 3))
+        return Habit(none, none, np.zeros((len(head.expression_names), LANDMARKS, 3)))
+
+    def moves(self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """All of it, [T, 478, 3] m, for faces [T, E] at rotations [T, 3, 3] and places [T, 3] m before the camera."""
+        nodding = height(rotation, translation)[:, None, None] * self.nod
+        return self.offset + nodding + np.tensordot(expression, self.expression, 1)
+
+
+def height(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """[T] sine of the angle by which the camera stands above the head's horizon, for rotations [T, 3, 3] and places
+    [T, 3] m in camera coordinates.
     """
-    return _measured() if head.name == "default" else np.zeros((LANDMARKS, 3))
+    toward = -translation / np.linalg.norm(translation, axis=1, keepdims=True)
+    return np.einsum("tk,tk->t", rotation[:, :, 1], toward)
 
 
 @cache
-def _measured() -> np.ndarray:
-    habit = files.load_tensors(FILE)[0]["habit"].astype(float)
-    habit.flags.writeable = False
-    return habit
+def _measured() -> Habit:
+    tensors = files.load_tensors(FILE)[0]
+    for value in tensors.values():
+        value.flags.writeable = False
+    return Habit(*(tensors[name].astype(float) for name in ("offset", "nod", "expression")))

@@ -13,7 +13,7 @@ from ..capture import faces
 from ..data import Clip, Track
 from ..heads.head import Head, HeadModel
 from .camera import project
-from .habit import detector_habit
+from .habit import Habit
 
 REGIONS: dict[str, tuple[int, ...]] = {
     "lips": faces.LIPS,
@@ -95,13 +95,15 @@ def landmark_points(track: Track, head: Head) -> np.ndarray:
     """
     model = HeadModel(head)
     weights = (model.skinning[model.landmark_corners] * model.landmark_barycentric[..., None]).sum(1)
-    offsets = torch.from_numpy((track.landmark_offsets + detector_habit(head)).astype(np.float32))
-    out = np.empty((len(track.frame), len(offsets), 3), np.float32)
+    habit = Habit.of(head)
+    out = np.empty((len(track.frame), len(track.landmark_offsets), 3), np.float32)
     for first in range(0, len(out), _CHUNK):
         rows = slice(first, first + _CHUNK)
         turns = [geometry.matrix_from_rotvec(_tensor(getattr(track, n)[rows])) for n in ("rotation", "torso_rotation")]
         expression, place = _tensor(track.expression[rows]), _tensor(track.translation[rows])
         pose = (expression, turns[0], place, turns[1], _tensor(track.torso_translation[rows]))
+        moves = habit.moves(track.expression[rows], turns[0].numpy(), track.translation[rows])
+        offsets = _tensor(track.landmark_offsets + moves)
         bones = torch.einsum("lj,bjxy->blxy", weights, model.transforms(*pose)[:, :, :3, :3])
         out[rows] = (model.landmarks(model.pose(*pose)) + (bones @ offsets[..., None])[..., 0]).numpy()
     return out

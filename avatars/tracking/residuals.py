@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from ..capture import faces
 from ..heads.head import Head
-from .habit import detector_habit
+from .habit import Habit
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class LandmarkModel:
     """[L] bool."""
     low: np.ndarray
     high: np.ndarray
+    nod: np.ndarray
+    """[L, 3] m per unit of `habit.height`."""
 
     @staticmethod
     def of(head: Head) -> LandmarkModel:
@@ -58,13 +60,16 @@ class LandmarkModel:
             valid=valid,
             low=head.expression_low.astype(float),
             high=head.expression_high.astype(float),
+            nod=np.zeros((len(valid), 3)),
         )
 
     @staticmethod
     def detected(head: Head) -> LandmarkModel:
-        """The same where a detector sees them (see `detector_habit`)."""
-        model = LandmarkModel.of(head)
-        return replace(model, mean=model.mean + detector_habit(head))
+        """The same where a detector sees them (see `Habit`)."""
+        model, habit = LandmarkModel.of(head), Habit.of(head)
+        return replace(
+            model, mean=model.mean + habit.offset, expression=model.expression + habit.expression, nod=habit.nod
+        )
 
     def points(self, identity: np.ndarray, expression: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Landmarks in head coordinates [T, L, 3] for expressions [T, E] and offsets [L, 3]."""

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import LinAlgError, solveh_banded
 from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
 from ..errors import TrackingError
 from .camera import FOCAL_PRIOR, project, projection_jacobian, similarity
+from .coupling import bordered_solve, second_differences
+from .eyes import IRISES, apart, gaze_axes, held, shut
+from .habit import height
 from .residuals import LandmarkModel, contour_directions, landmark_weights
 
 _CHUNK = 64  # frames whose Jacobians are in memory at once
@@ -43,6 +45,10 @@ class Priors:
     """Per squared second difference of expression; falls off for fast motion, so blinks and plosives stay sharp."""
     fast: float = 0.12
     """Second difference of expression that counts as fast."""
+    apart: tuple[float, float] = (3.0e4, 1.0e3)
+    """Per squared difference between the two eyes' pitch and yaw, rad: they look at one thing."""
+    crossed: float = 0.1
+    """rad of difference from which they may as well."""
     outlier: float = 4.0
     """Pixels (at 512) beyond which a landmark loses its say."""
 
@@ -91,7 +97,10 @@ class Solver:
             [any(k in n for k in ("eyeLook", "eyeBlink", "gaze", "lid")) or n in ("jawOpen", "jaw") for n in names]
         )
         self.expression_prior = np.where(quick, self.priors.quick, self.priors.expression)
-        self.second = _second_differences(times)
+        self.times, self.second = times, second_differences(times)
+        self.shut = shut(self.landmarks)
+        self.closed = np.flatnonzero(self.shut >= 1)
+        self.gaze, self.apart = gaze_axes(model.joint_axis), apart(model.joint_axis)
         self._slope = model.expression.transpose(1, 2, 0).astype(np.float32)
         self._identity_slope = model.identity.transpose(1, 2, 0).astype(np.float32)
         self.count, self.size_e, self.size_s = len(times), model.expression.shape[0], model.identity.shape[0]
@@ -121,7 +130,8 @@ class Solver:
     def predict(self, state: State | None = None, rows: slice = slice(None)) -> tuple[np.ndarray, ...]:
         """(head points, rotated points, camera points, pixels), each [T, L, ·]."""
         s = state or self.state
-        head = self.model.points(s.identity, s.expression[rows], s.offsets)
+        seen_from = height(s.rotation[rows], s.translation[rows])
+        head = self.model.points(s.identity, s.expression[rows], s.offsets) + seen_from[:, None, None] * self.model.nod
         rotated = head @ s.rotation[rows].transpose(0, 2, 1)
         camera = rotated + s.translation[rows][:, None]
         if (camera[..., 2] <= 1e-3).any():
@@ -141,7 +151,9 @@ class Solver:
         tangent = self.tangent[rows]
         normal = residual - _BLIND * np.einsum("tlk,tlk->tl", residual, tangent)[..., None] * tangent
         robust = 1.0 / (1.0 + (normal**2).sum(-1) / self.priors.outlier**2)
-        root = np.sqrt(self.weights * robust)[..., None, None] / self.scale
+        weights = np.tile(self.weights, (len(residual), 1))
+        weights[:, IRISES] *= 1 - self.shut[rows, None]
+        root = np.sqrt(weights * robust)[..., None, None] / self.scale
         return root * (np.eye(2) - _BLIND * tangent[..., :, None] * tangent[..., None, :])
 
     # -- one Gauss-Newton step ----------------------------------------------------------------------------------
@@ -169,10 +181,11 @@ class Solver:
         at_low = (s.expression <= self.model.low + 1e-6) & (gradient[:, 6:] > 0)
         at_high = (s.expression >= self.model.high - 1e-6) & (gradient[:, 6:] < 0)
         free[:, 6:] = expression & ~(at_low | at_high)
+        free[np.ix_(self.closed, 6 + self.gaze)] = False
         free_shared = np.r_[np.full(self.size_s, identity), focal]
         step, step_shared, placed = np.zeros_like(gradient), np.zeros(shared), np.zeros_like(gradient)
         for _ in range(2 if expression else 1):
-            step, step_shared = _bordered_solve(
+            step, step_shared = bordered_solve(
                 hessian, gradient, border, corner, corner_gradient, stiff, self.second, free, free_shared, damping
             )
             # What would cross a bound is put on it, and the rest is solved again knowing that; else steps oscillate.
@@ -225,6 +238,11 @@ class Solver:
         e = np.arange(6, 6 + self.size_e)
         hessian[:, e, e] += self.expression_prior
         gradient[:, 6:] += self.expression_prior * s.expression
+        for row, weight in zip(self.apart, p.apart, strict=True):
+            differ = s.expression @ row
+            stiffness = weight / (1.0 + (differ / p.crossed) ** 2)
+            hessian[:, 6:, 6:] += stiffness[:, None, None] * np.outer(row, row)
+            gradient[:, 6:] += (stiffness * differ)[:, None] * row
         i = np.arange(self.size_s)
         corner[i, i] += p.identity * self.count
         corner_gradient[:-1] += p.identity * self.count * s.identity
@@ -247,13 +265,15 @@ class Solver:
     def _moved(self, step: np.ndarray, step_shared: np.ndarray) -> State:
         s = self.state
         turn = Rotation.from_rotvec(np.clip(step[:, :3], -0.3, 0.3)).as_matrix()
+        expression = np.clip(s.expression + step[:, 6:], self.model.low, self.model.high)
+        expression[:, self.gaze] = held(expression[:, self.gaze], self.times, self.closed)
         return replace(
             s,
             identity=s.identity + step_shared[:-1],
             focal=float(s.focal * np.exp(np.clip(step_shared[-1], -0.2, 0.2))),
             rotation=turn @ s.rotation,
             translation=s.translation + step[:, 3:6],
-            expression=np.clip(s.expression + step[:, 6:], self.model.low, self.model.high),
+            expression=expression,
         )
 
     def fit_offsets(self, ridge: float = 4e4) -> None:
@@ -288,100 +308,8 @@ class Solver:
         return self.state
 
 
-# -- temporal coupling --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SecondDifferences:
-    """x[first] - 2 x[first+1] + x[first+2], only within runs of evenly spaced frames."""
-
-    first: np.ndarray
-    weight: np.ndarray
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        """[T, n] -> [len(first), n]."""
-        i = self.first
-        return x[i] - 2 * x[i + 1] + x[i + 2]
-
-    def transpose_apply(self, y: np.ndarray, count: int) -> np.ndarray:
-        """The adjoint of `apply`: [len(first), n] -> [count, n]."""
-        out, i = np.zeros((count, y.shape[1])), self.first
-        np.add.at(out, i, y)
-        np.add.at(out, i + 1, -2 * y)
-        np.add.at(out, i + 2, y)
-        return out
-
-
-def _second_differences(times: np.ndarray) -> SecondDifferences:
-    """Weights stay those of 25 frames/s whatever the rate; gaps and uneven spacing uncouple frames."""
-    if len(times) < 3:
-        return SecondDifferences(np.zeros(0, int), np.zeros(0))
-    step = np.diff(times)
-    usual = np.median(step)
-    even = (step[:-1] < 1.6 * usual) & (step[1:] < 1.6 * usual)
-    first = np.flatnonzero(even)
-    return SecondDifferences(first, np.full(len(first), min((0.04 / max(usual, 1e-3)) ** 3, 30.0)))
-
-
 def _chain(jacobian: np.ndarray, slope: np.ndarray, out: np.ndarray) -> None:
     """out [T, L, 2, E] = jacobian [T, L, 2, 3] @ slope [L, 3, E], without a matrix product per landmark."""
     np.multiply(jacobian[..., 0, None], slope[:, None, 0], out=out)
     for k in (1, 2):
         out += jacobian[..., k, None] * slope[:, None, k]
-
-
-def _bordered_solve(
-    hessian: np.ndarray,
-    gradient: np.ndarray,
-    border: np.ndarray,
-    corner: np.ndarray,
-    corner_gradient: np.ndarray,
-    stiff: np.ndarray,
-    second: SecondDifferences,
-    free: np.ndarray,
-    free_shared: np.ndarray,
-    damping: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """-(H^-1) g for per-frame blocks, coupled in time, with a dense border; fixed unknowns get zero.
-
-    Expression is eliminated frame by frame (its temporal coupling enters by its diagonal, exact in the limit of the
-    iteration); what remains is a band of six pose unknowns per frame, solved exactly, and the shared border.
-    """
-    count, n = gradient.shape
-    own = np.zeros((count, n))
-    for k, factor in enumerate((1.0, 4.0, 1.0)):
-        np.add.at(own, second.first + k, factor * stiff)
-    hessian = hessian * (free[:, :, None] & free[:, None, :])
-    border = border * free[:, :, None] * free_shared
-    d = np.arange(n)
-    hessian[:, d[6:], d[6:]] += own[:, 6:] * free[:, 6:]
-    hessian[:, d, d] = np.where(free, hessian[:, d, d] * (1 + damping) + 1e-9, 1.0)
-    right = np.concatenate([(gradient * free)[..., None], border], -1)
-    try:
-        inner = np.linalg.solve(hessian[:, 6:, 6:], np.concatenate([hessian[:, 6:, :6], right[:, 6:]], -1))
-        across = hessian[:, :6, 6:] @ inner
-        pose = _pose_band(hessian[:, :6, :6] - across[..., :6], right[:, :6] - across[..., 6:], stiff[:, :6], second)
-    except (LinAlgError, np.linalg.LinAlgError, ValueError) as error:
-        raise TrackingError(
-            "The landmarks do not determine a head", fix="Film the face in good light, turning slowly left and right"
-        ) from error
-    solved = np.concatenate([pose, inner[..., 6:] - inner[..., :6] @ pose], 1)
-    schur = corner - np.einsum("tnk,tnj->kj", border, solved[..., 1:], optimize=True)
-    schur = schur * np.outer(free_shared, free_shared)
-    schur[np.diag_indices_from(schur)] += np.where(free_shared, 1e-9, 1.0)
-    reduced = (corner_gradient - np.einsum("tnk,tn->k", border, solved[..., 0])) * free_shared
-    step_shared = -np.linalg.solve(schur, reduced)
-    return -(solved[..., 0] + solved[..., 1:] @ step_shared), step_shared
-
-
-def _pose_band(blocks: np.ndarray, right: np.ndarray, stiff: np.ndarray, second: SecondDifferences) -> np.ndarray:
-    """Solve [T] blocks of 6 coupled by second differences: right and result are [T, 6, R]."""
-    count, n = blocks.shape[:2]
-    d, i = np.arange(n), second.first
-    band = np.zeros((2 * n + 1, count * n))
-    for row in range(n):  # lower form: band[i - j, j] = H[i, j]
-        for column in range(row + 1):
-            band[row - column, column::n] = blocks[:, row, column]
-    for a, b, factor in ((0, 0, 1.0), (1, 1, 4.0), (2, 2, 1.0), (0, 1, -2.0), (1, 2, -2.0), (0, 2, 1.0)):
-        np.add.at(band[(b - a) * n], ((i + a)[:, None] * n + d).reshape(-1), (factor * stiff).reshape(-1))
-    return solveh_banded(band, right.reshape(count * n, -1), lower=True, check_finite=False).reshape(count, n, -1)

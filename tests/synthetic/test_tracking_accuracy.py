@@ -21,7 +21,7 @@ from avatars.heads.head import Head, HeadModel
 from avatars.synthetic.accuracy import align, tracking_errors
 from avatars.synthetic.synthesize import Settings, synthesize
 from avatars.synthetic.truth import GroundTruth, vertices_of
-from avatars.tracking.habit import detector_habit
+from avatars.tracking.habit import Habit
 from avatars.tracking.track import track
 
 SEEDS = (1, 2)
@@ -42,7 +42,9 @@ def exact_landmarks(truth: GroundTruth, head: Head) -> np.ndarray:
     in the same scale."""
     vertices = torch.from_numpy(truth.vertices(head))
     points = HeadModel(head.shape(truth.track.identity)).landmarks(vertices).numpy().astype(float)
-    points += detector_habit(head) @ Rotation.from_rotvec(truth.track.rotation).as_matrix().transpose(0, 2, 1)
+    rotation = Rotation.from_rotvec(truth.track.rotation).as_matrix()
+    moves = Habit.of(head).moves(truth.track.expression, rotation, truth.track.translation)
+    points += moves @ rotation.transpose(0, 2, 1)
     camera, depth = truth.track.camera, truth.track.translation[:, None, 2:].astype(float)
     pixels = points[..., :2] / points[..., 2:] * camera.fx + (camera.cx, camera.cy)
     return np.concatenate([pixels, (points[..., 2:] - depth) * camera.fx / depth], -1).astype(np.float32)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from avatars import files
 from avatars.capture import faces
 from avatars.heads.head import Head
-from avatars.tracking.habit import FILE, detector_habit
+from avatars.tracking.habit import FILE, Habit, height
 from avatars.tracking.residuals import LandmarkModel
 
 
@@ -17,27 +18,60 @@ def test_the_table_is_of_this_head(default_head: Head) -> None:
     habit, words = files.load_tensors(FILE)
     assert words["head"] == default_head.version
     assert not set(words["seeds"].split()) & {"1", "2", "3", "5", "7"}  # whom accuracy is measured on
-    assert habit["habit"].shape == (478, 3)
+    assert habit["offset"].shape == habit["nod"].shape == (478, 3)
+    assert habit["expression"].shape == (len(default_head.expression_names), 478, 3)
 
 
 def test_what_it_says(default_head: Head) -> None:
-    habit = detector_habit(default_head)
+    measured = Habit.of(default_head)
+    habit = measured.offset
     size = np.linalg.norm(habit, axis=1)
     assert 0.001 < size.mean() < 0.004
     assert size.max() < 0.02
     iris = list(faces.IRIS_L + faces.IRIS_R)
     assert not habit[iris].any()
+    assert not measured.nod[iris].any()
+    assert not measured.expression[:, iris].any()
     inner = sorted(set(range(468)) - set(faces.OVAL) - set(iris))
     assert size[inner].mean() < size[list(faces.OVAL)].mean()  # a contour lies behind the silhouette
     assert habit[list(faces.BROWS), 1].mean() > 0.0005  # the detector's brows sit higher than painted ones
+    nose, temples = 1, [127, 356]
+    assert measured.nod[nose, 1] > measured.nod[temples, 1].mean() + 0.01  # it underrates nods: the nose falls less
+    names = list(default_head.expression_names)
+    for i, name in enumerate(names):
+        if name.startswith("eye"):
+            assert np.flatnonzero(np.abs(measured.expression[i]).sum(1) > 1e-5).size <= (0 if "Look" in name else 16)
+    flip = np.array([-1.0, 1, 1])
+    left, right = (measured.expression[names.index(f"mouthSmile{side}")] for side in ("Left", "Right"))
+    np.testing.assert_allclose(left[61], right[291] * flip, atol=1e-6)  # the corners of the mouth
 
 
 def test_it_moves_what_is_detected_and_not_the_head(default_head: Head) -> None:
-    bare, seen = LandmarkModel.of(default_head), LandmarkModel.detected(default_head)
-    np.testing.assert_allclose(seen.mean - bare.mean, detector_habit(default_head), atol=1e-12)
-    assert seen.identity is not None
+    bare, seen, habit = LandmarkModel.of(default_head), LandmarkModel.detected(default_head), Habit.of(default_head)
+    np.testing.assert_allclose(seen.mean - bare.mean, habit.offset, atol=1e-12)
+    np.testing.assert_allclose(seen.expression - bare.expression, habit.expression, atol=1e-12)
+    assert not bare.nod.any()
     np.testing.assert_array_equal(seen.identity, bare.identity)
 
 
+def test_moves_are_the_sum_of_their_causes(default_head: Head) -> None:
+    habit, rng = Habit.of(default_head), np.random.default_rng(0)
+    face = rng.uniform(size=(3, len(default_head.expression_names)))
+    turn = Rotation.from_euler("x", [[180], [170], [200]], degrees=True).as_matrix()
+    moves = habit.moves(face, turn, np.tile([0.0, 0.0, 0.7], (3, 1)))
+    # Looked at straight, from above and from below.
+    np.testing.assert_allclose(
+        height(turn, np.tile([0.0, 0.0, 0.7], (3, 1))), np.sin(np.radians([0, -10, 20])), atol=1e-12
+    )
+    for t, rise in enumerate(np.sin(np.radians([0, -10, 20]))):
+        sum_of_all = (
+            habit.offset + rise * habit.nod + sum(w * m for w, m in zip(face[t], habit.expression, strict=True))
+        )
+        np.testing.assert_allclose(moves[t], sum_of_all, atol=1e-12)
+
+
 def test_another_head_has_none(default_head: Head) -> None:
-    assert not detector_habit(replace(default_head, name="flame")).any()
+    other = Habit.of(replace(default_head, name="flame"))
+    assert not other.offset.any()
+    assert not other.nod.any()
+    assert not other.expression.any()

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
+from avatars.tracking.habit import height
 from avatars.tracking.report import MOVES, landmark_points, quality
 from avatars.tracking.residuals import LandmarkModel
 from tests.training.scene import make_scene
@@ -50,7 +51,9 @@ def test_offsets_and_joints_agree_with_the_solvers_model(scene: tuple[Head, Clip
     points = landmark_points(track, person)
     model = LandmarkModel.detected(person)
     still = model.points(np.zeros(0), track.expression.astype(float), track.landmark_offsets.astype(float))
-    posed = still @ Rotation.from_rotvec(track.rotation).as_matrix().transpose(0, 2, 1) + track.translation[:, None]
+    rotation = Rotation.from_rotvec(track.rotation).as_matrix()
+    still += height(rotation, track.translation)[:, None, None] * model.nod
+    posed = still @ rotation.transpose(0, 2, 1) + track.translation[:, None]
     corners = person.faces[person.landmark_faces.clip(0)]
     face = model.valid & (person.skinning[corners, 0].max(1) < 1e-6)  # the solver leaves the torso out
     assert face.sum() > 400

@@ -10,7 +10,7 @@ from avatars.data import Camera, Clip, Track
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head, HeadModel
 from avatars.raster.mesh import rasterize_mesh
-from avatars.tracking.habit import detector_habit
+from avatars.tracking.habit import Habit
 
 
 def make_scene(frames: int = 24, size: int = 96, seed: int = 3) -> tuple[Head, Clip, Track]:
@@ -72,7 +72,8 @@ def _draw(head: Head, track: Track, size: int, rng: np.random.Generator) -> Clip
         seen = buffers.face >= 0
         images.append(np.where(seen[..., None], image, background))
         mattes.append(seen)
-        points = model.landmarks(vertices)[0].numpy() + detector_habit(head) @ r[0].numpy().T
+        moves = Habit.of(head).moves(track.expression[t : t + 1], r.numpy(), track.translation[t : t + 1])
+        points = model.landmarks(vertices)[0].numpy() + moves[0] @ r[0].numpy().T
         marks.append(
             np.stack(
                 [

@@ -1,0 +1,50 @@
+"""What is known of eyes besides where their landmarks are: they move together, and closed lids hide them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..capture import faces
+
+IRISES = list(faces.IRIS_L) + list(faces.IRIS_R)
+_LIDS = (((386, 374), (362, 263)), ((159, 145), (33, 133)))
+"""For each eye, the landmarks amid its lids and at its corners."""
+_SHUT, _OPEN = 0.5, 0.75
+"""Apertures, as shares of the usual one, at which an iris says nothing of where the eye looks, and all."""
+
+
+def shut(landmarks: np.ndarray) -> np.ndarray:
+    """[T] how far the more closed eye hides its iris, in [0, 1], from landmarks [T, 478, 2 or 3] px."""
+
+    def distance(pair: tuple[int, int]) -> np.ndarray:
+        return np.linalg.norm(landmarks[:, pair[0], :2] - landmarks[:, pair[1], :2], axis=1)
+
+    apertures = [distance(lids) / np.maximum(distance(corners), 1e-6) for lids, corners in _LIDS]
+    least = np.min([a / max(float(np.median(a)), 1e-6) for a in apertures], axis=0)
+    return 1 - np.clip((least - _SHUT) / (_OPEN - _SHUT), 0, 1)
+
+
+def gaze_axes(joint_axis: np.ndarray) -> np.ndarray:
+    """Indices of the expressions that turn an eye, from the axes [E, 3, 3] of jaw, left and right eye, rad per unit."""
+    return np.flatnonzero(np.abs(joint_axis[:, 1:]).sum((1, 2)) > 0)
+
+
+def apart(joint_axis: np.ndarray) -> np.ndarray:
+    """[2, E] rad per unit by which the left eye's pitch and yaw exceed the right one's."""
+    return (joint_axis[:, 1] - joint_axis[:, 2])[:, :2].T
+
+
+def held(gaze: np.ndarray, times: np.ndarray, closed: np.ndarray) -> np.ndarray:
+    """Gaze [T, n] that goes straight from before to after where lids are closed.
+
+    Args:
+        times: [T] s.
+        closed: indices of the frames whose lids are.
+    """
+    opened = np.setdiff1d(np.arange(len(times)), closed)
+    if not len(closed) or not len(opened):
+        return gaze
+    out = gaze.copy()
+    for k in range(gaze.shape[1]):
+        out[closed, k] = np.interp(times[closed], times[opened], gaze[opened, k])
+    return out
