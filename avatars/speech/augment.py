@@ -88,12 +88,36 @@ def hum(count: int, rng: np.random.Generator) -> np.ndarray:
     return (out / (np.sqrt(np.square(out).mean()) + 1e-9)).astype(np.float32)
 
 
+def drone(count: int, rng: np.random.Generator) -> np.ndarray:
+    """[count] float32 of unit RMS: a machine's tone with any partials, which may swell, beat by up to 3 dB and drift.
+
+    Unlike a held vowel its pitch and its spectrum do not move.
+    """
+    time = np.arange(count) / RATE
+    base = 45 * 10 ** rng.uniform(0, 1)
+    drift = np.interp(np.arange(count), np.linspace(0, count, 6), base * (1 + 0.003 * rng.standard_normal(6)))
+    phase = 2 * np.pi * np.cumsum(drift) / RATE
+    partials = np.arange(1, rng.integers(2, max(int(7000 / base), 2) + 1))
+    gains = 10 ** (rng.normal(0, rng.uniform(0, 10), len(partials)) / 20) / partials ** rng.uniform(0, 2)
+    gains *= rng.random(len(partials)) < rng.uniform(0.3, 1)
+    gains[int(rng.integers(min(len(partials), 4)))] = gains.max() + 0.1
+    out = np.zeros(count)
+    for k in np.argsort(gains)[::-1][:24]:
+        out += gains[k] * np.sin(partials[k] * phase + rng.uniform(0, 2 * np.pi))
+    beat = 10 ** (rng.uniform(0, 1.5) / 20 * np.sin(2 * np.pi * rng.uniform(0.1, 8) * time))
+    swell = np.clip(time / rng.uniform(0.005, 1.5) - rng.uniform(0, 0.5), 0.003, 1) if rng.random() < 0.5 else 1.0
+    out = out * beat * swell
+    return (out / (np.sqrt(np.square(out).mean()) + 1e-9)).astype(np.float32)
+
+
 def muted(count: int, rng: np.random.Generator) -> np.ndarray:
-    """[count] float32: sound without a voice (hiss, hum, bursts, clicks), -60 to -15 dB: the mouth stays shut."""
-    kind = rng.integers(0, 5)
+    """[count] float32: sound without a voice (hiss, hum, bursts, clicks), -60 to -10 dB: the mouth stays shut."""
+    kind = rng.integers(0, 6)
     noise = coloured_noise(count, rng)
     if kind == 1:
         noise = hum(count, rng) + 0.1 * noise
+    elif kind >= 5:
+        noise = drone(count, rng) + np.float32(10 ** (-rng.uniform(20, 60) / 20)) * noise
     elif kind == 2:
         noise = noise * np.interp(np.arange(count), np.linspace(0, count, 24), np.exp(rng.normal(0, 1.2, 24)))
     elif kind == 3:
@@ -105,5 +129,5 @@ def muted(count: int, rng: np.random.Generator) -> np.ndarray:
     elif kind == 4:  # engine- and fan-like: noise whose strength beats steadily
         time = np.arange(count) / RATE
         noise = noise * (1 + rng.uniform(0.2, 0.9) * np.sin(2 * np.pi * rng.uniform(5, 60) * time))
-    noise = noise * 10 ** (-rng.uniform(15, 60) / 20) / (np.sqrt(np.square(noise).mean()) + 1e-9)
+    noise = noise * 10 ** (-rng.uniform(10, 60) / 20) / (np.sqrt(np.square(noise).mean()) + 1e-9)
     return np.clip(noise, -1, 1).astype(np.float32)

@@ -20,11 +20,16 @@ from .inhale import inhaled
 from .losses import IGNORED
 from .phonemes import SILENCE
 from .targets import FPS, Manner, curves, labels
+from .vary import at_pace, vary
 from .vocal import CLASSES
 
 FRAME = HOP * STACK
 MUTED_SHARE = 0.14
 """Share of crops that hold no voice."""
+SUNG_SHARE = 0.03
+"""Share of the others that are sung: what tells a held note from a machine's tone is rare in the corpus."""
+HURRIED_SHARE, PACES = 0.7, (0.9, 1.5)
+"""Share of voices at another pace where that is asked for, and the range of paces."""
 WARM_UP = 20
 """Frames at the start of a crop that are not scored: the network has not heard enough."""
 JOINED_SHARE = 0.5
@@ -148,30 +153,13 @@ def load(
             before = utterance if utterance.engine != "vocal" else before
     if not out:
         raise InputError("No training shards", fix="Make them first: avatars speech corpus")
-    still = max(int(len(out) * 0.08), 4)
+    still = max(int(len(out) * 0.12), 4)
     for _ in range(still):
         frames = analyse(muted(int(rng.uniform(4, 8) * RATE), rng))
         n = len(frames.mel)
         zero = np.zeros(n, np.int64)
         out.append(_example(frames, zero, zero, np.zeros((n, len(ARTICULATORS))), np.zeros(4, np.float32), ""))
     return out
-
-
-def _warps(count: int = 15, low: float = 0.82, high: float = 1.22) -> np.ndarray:
-    """[count, 40, 40] matrices that stretch a mel spectrum's frequency axis: longer and shorter vocal tracts."""
-    edges = 2595 * np.log10(1 + np.array([60.0, 7600.0]) / 700)
-    centres = 700 * (10 ** (np.linspace(edges[0], edges[1], MELS + 2)[1:-1] / 2595) - 1)
-    out = np.zeros((count, MELS, MELS), np.float32)
-    for i, factor in enumerate(np.linspace(low, high, count)):
-        position = np.interp(centres * factor, centres, np.arange(MELS))
-        floor = np.minimum(position.astype(int), MELS - 2)
-        share = position - floor
-        out[i, floor, np.arange(MELS)] = 1 - share
-        out[i, floor + 1, np.arange(MELS)] += share
-    return out
-
-
-_WARPS = _warps()
 
 
 @dataclass
@@ -202,10 +190,29 @@ def _random_emotion(rng: np.random.Generator) -> np.ndarray:
     return emotion
 
 
-def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: int) -> Batch:
-    """`size` crops of `frames` frames, augmented in the mel domain, with the targets that their look-ahead asks for."""
+def _cut(example: Example, source: int, count: int, pace: float) -> Example:
+    """`count` frames of an example from frame `source` on, told `pace` times as fast: as many fewer frames."""
+    part = slice(source, source + count)
+    mel, voicing, pitch = example.mel[part], example.voicing[part], example.pitch[part]
+    label, vocal, curves_ = example.label[part], example.vocal[part], example.curves[part]
+    if pace != 1.0:
+        made = max(int(count / pace), 1)
+        mel = at_pace(mel.reshape(STACK * count, MELS), STACK * made, pace).reshape(made, STACK, MELS)
+        voicing, pitch, curves_ = (at_pace(rows, made, pace) for rows in (voicing, pitch, curves_))
+        nearest = np.minimum((np.arange(made) + 0.5) * pace, count - 1).astype(int)
+        label, vocal = label[nearest], vocal[nearest]
+    return Example(mel, voicing, pitch, label, vocal, curves_, example.manner, example.language)
+
+
+def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: int, hurry: bool = False) -> Batch:
+    """`size` crops of `frames` frames, augmented in the mel domain, with the targets that their look-ahead asks for.
+
+    With `hurry` most of the voices speak at another pace, up to half as fast again: engines and readers take their
+    time, people in conversation do not.
+    """
     voiced = [e for e in examples if e.language]
     still = [e for e in examples if not e.language]
+    sung = [e for e in voiced if (e.vocal == CLASSES.index("sing")).any()]
     mel = np.full((size, frames, STACK, MELS), FLOOR, np.float32)
     voicing, pitch = np.zeros((2, size, frames), np.float32)
     label = np.full((size, frames), SILENCE, np.int64)
@@ -214,21 +221,23 @@ def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: 
     style, emotion, conditions = [], [], []
     ahead = rng.choice(len(LOOK_AHEADS), size, p=_AHEAD_SHARES)
     for i in range(size):
-        pool = still if rng.random() < MUTED_SHARE else voiced
+        pool = still if rng.random() < MUTED_SHARE else sung if sung and rng.random() < SUNG_SHARE else voiced
         example = pool[int(rng.integers(len(pool)))]
-        length = len(example.label)
-        source = int(rng.integers(0, max(length - frames, 0) + 1))
-        n = min(frames, length - source)
+        hurried = hurry and example.language and rng.random() < HURRIED_SHARE
+        pace = float(np.exp(rng.uniform(*np.log(PACES)))) if hurried else 1.0
+        span = round(frames * pace)
+        source = int(rng.integers(0, max(len(example.label) - span, 0) + 1))
+        crop = _cut(example, source, min(span, len(example.label) - source), pace)
+        n = min(len(crop.label), frames)
         place = int(rng.integers(0, frames - n + 1))
         delay = LOOK_AHEADS[ahead[i]]
         heard = slice(place, place + n)
-        mel[i, heard] = _vary(np.exp(example.mel[source : source + n].astype(np.float32)), rng)
-        voicing[i, heard], pitch[i, heard] = example.voicing[source : source + n], example.pitch[source : source + n]
+        mel[i, heard] = vary(np.exp(crop.mel[:n].astype(np.float32)), rng)
+        voicing[i, heard], pitch[i, heard] = crop.voicing[:n], crop.pitch[:n]
         m = min(n, frames - place - delay)  # the answer for frame t is given at t + delay
         if m > 0:
             told = slice(place + delay, place + delay + m)
-            label[i, told], vocal[i, told] = example.label[source : source + m], example.vocal[source : source + m]
-            base[i, told] = example.curves[source : source + m]
+            label[i, told], vocal[i, told], base[i, told] = crop.label[:m], crop.vocal[:m], crop.curves[:m]
         if source:
             label[i, :delay] = vocal[i, :delay] = IGNORED
         style.append(random_style(rng, example.manner))
@@ -242,11 +251,3 @@ def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: 
     inputs = levels(mel, voicing, pitch, state)
     target = styled(base, np.stack(style), np.stack(emotion))
     return Batch(inputs, np.stack(conditions), label, vocal, target)
-
-
-def _vary(power: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """[T, 2, 40] power of another tract and microphone."""
-    if rng.random() < 0.7:
-        power = power @ _WARPS[int(rng.integers(len(_WARPS)))]
-    tilt = np.interp(np.arange(MELS), np.linspace(0, MELS - 1, 5), rng.normal(0, 3, 5))
-    return power * (10 ** ((tilt + rng.uniform(-10, 6)) / 10)).astype(np.float32) + np.float32(FLOOR)

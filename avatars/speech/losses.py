@@ -33,6 +33,7 @@ class Weights:
     viseme: float = 0.3
     curve: float = 4.0
     velocity: float = 4.0
+    smoothness: float = 2.0
     closure: float = 12.0
     contact: float = 9.0
     rounding: float = 2.0
@@ -65,6 +66,10 @@ def losses(
     error = ((curves - target).abs() * emphasis).mean(-1)
     both = counted[:, 1:] * counted[:, :-1]
     speed = (curves[:, 1:] - curves[:, :-1] - target[:, 1:] + target[:, :-1]).abs().mean(-1)
+    # Of jaw and lips also how the speed changes: answers frame by frame flicker, which an L1 of speed hardly minds.
+    made, true = curves[..., [JAW, GAP]], target[..., [JAW, GAP]]
+    bend = (made - true).diff(n=2, dim=1).abs().mean(-1)
+    three = both[:, 1:] * both[:, :-1]
     vowel = (label >= FIRST_VOWEL).float()
     tongue = (label != BILABIAL) & (label != LABIODENTAL) & (label != SILENCE) & (label < FIRST_VOWEL)
     parted = counted * (vowel + _CONSONANT * tongue.float()) * (target[..., GAP] > 0.25).float()
@@ -76,6 +81,7 @@ def losses(
         * F.cross_entropy(visemes.flatten(0, 1), label.flatten(), ignore_index=IGNORED, label_smoothing=0.05),
         "curve": weights.curve * (error * counted).sum() / total,
         "velocity": weights.velocity * (speed * both).sum() / both.sum().clamp_min(1),
+        "smoothness": weights.smoothness * (bend * three).sum() / three.sum().clamp_min(1),
         "false_closure": weights.false_closure * 10 * (dip * parted).sum() / total,
         "stability": weights.stability * (quiet_error * quiet).sum() / total,
         "vocal": weights.vocal * F.cross_entropy(classes.flatten(0, 1), vocal.flatten(), ignore_index=IGNORED),
