@@ -297,7 +297,8 @@ class Solver:
         plan += [lambda: self.step(expression=False, focal=False)] * 2
         plan += [self.step] * 3
         plan += ([self.fit_offsets] + [self.step] * 2) * 3
-        plan += [self.step]
+        # Bounds are settled last: a face on the edge of one would tremble between two solutions.
+        plan += [self.step, *[lambda: self.step(identity=False, focal=False)] * 4]
         for i, act in enumerate(plan):
             with threadpool_limits(
                 1

@@ -1,16 +1,31 @@
-"""The torso's own motion: feature tracks below the chin, turned into a rigid pose (a start for the photometric fit)."""
+"""The torso's own motion, from features of cloth and shoulders (a start for the photometric fit).
+
+A similarity of the picture first, which cannot tell a turn; then the rigid pose that explains how features at the
+depths of the torso's surface moved against each other.
+"""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ..capture import faces
 from ..data import Camera
+from ..heads.head import Head
+from ..raster.mesh import rasterize_mesh
+from .camera import project, projection_jacobian
+from .flow import Flow, feature_flow
 
-_MIN_FEATURES = 12
 _FACING = np.diag([1.0, -1.0, -1.0])  # world_from_head of a head that looks into the camera
+_STEPS = 8
+_OUTLIER = 2.0
+"""px from which a feature loses its say."""
+_STIFF = 30.0
+"""Squared px that it costs to turn out of the picture's plane by `_TURN`, or to come nearer by `_NEARER`, against what
+the similarity says."""
+_TURN, _NEARER = np.radians(5.0), 0.03
+_ENOUGH = 12
+"""Features that a frame must show."""
 
 
 def rest_torso(rotation: np.ndarray) -> np.ndarray:
@@ -25,66 +40,86 @@ def track_torso(
     landmarks: np.ndarray,
     rotation: np.ndarray,
     translation: np.ndarray,
-    neck: np.ndarray,
+    head: Head,
     camera: Camera,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Torso rotation [T, 3, 3] and translation [T, 3] m.
+    """Torso rotation [T, 3, 3] and translation [T, 3] m; it turns about the base of the neck.
 
     Args:
         frames: [T, H, W, 3] uint8; matte: [T, H, W] uint8; landmarks: [T, 478, 3] px.
         rotation, translation: [T, 3, 3], [T, 3], the head's pose.
-        neck: [3] m, base of the neck at rest, about which the torso turns.
+        head: made this person's.
     """
-    count = len(frames)
-    reference = count // 2
-    base = rest_torso(rotation)
-    seat = np.median(rotation @ neck + translation, axis=0)
-    similar = _feature_motion(frames, matte, landmarks, reference)
-    pixel = seat[:2] / seat[2] * camera.fx + [camera.cx, camera.cy]
+    neck = head.joints[head.joint_names.index("root")].astype(float)
+    flow = feature_flow(frames, matte, landmarks)
+    turn, place = _in_plane(flow, rotation, translation, neck, camera)
+    if len(flow.points):
+        seats = _seats(flow, turn[flow.reference], place[flow.reference], head, neck, camera)
+        for t in np.flatnonzero(flow.found.sum(1) >= _ENOUGH):
+            seen = flow.found[t]
+            turn[t], place[t] = posed(seats[seen], flow.places[t, seen], turn[t], place[t], camera)
+    return turn, place - neck
+
+
+def _in_plane(
+    flow: Flow, rotation: np.ndarray, translation: np.ndarray, neck: np.ndarray, camera: Camera
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation [T, 3, 3] and place of the neck's base [T, 3] m that the flow's similarities alone tell."""
+    count, similar, middle = len(rotation), flow.similar, np.array([camera.cx, camera.cy])
+    base, necks = rest_torso(rotation), rotation @ neck + translation
     # The reference frame's neck may sit off its median place; undo every frame's motion to find the place at rest.
-    at = (rotation @ neck + translation)[:, :2] / (rotation @ neck + translation)[:, 2:] * camera.fx + [
-        camera.cx,
-        camera.cy,
-    ]
+    at = necks[:, :2] / necks[:, 2:] * camera.fx + middle
     undone = np.array([np.linalg.solve(m[:, :2], p - m[:, 2]) for m, p in zip(similar, at, strict=True)])
     pixel = np.median(undone, axis=0)
     scale = np.sqrt(np.abs(np.linalg.det(similar[:, :, :2])))
-    depth = np.median((rotation @ neck + translation)[:, 2] * scale) / scale
+    depth = np.median(necks[:, 2] * scale) / scale
     angle = np.arctan2(similar[:, 1, 0], similar[:, 0, 0])
     moved = similar[:, :, :2] @ pixel + similar[:, :, 2]
-    place = np.concatenate([(moved - [camera.cx, camera.cy]) / camera.fx * depth[:, None], depth[:, None]], 1)
-    turn = Rotation.from_rotvec(np.stack([np.zeros(count), np.zeros(count), angle], 1)).as_matrix()
-    return turn @ base, place - neck
+    place = np.concatenate([(moved - middle) / camera.fx * depth[:, None], depth[:, None]], 1)
+    return Rotation.from_rotvec(np.stack([np.zeros(count), np.zeros(count), angle], 1)).as_matrix() @ base, place
 
 
-def _feature_motion(frames: np.ndarray, matte: np.ndarray, landmarks: np.ndarray, reference: int) -> np.ndarray:
-    """[T, 2, 3] similarity from the reference frame to each frame, by pyramidal Lucas-Kanade and RANSAC."""
-    identity = np.eye(2, 3)
-    out = np.tile(identity, (len(frames), 1, 1))
-    face = landmarks[reference, :468, :2]
-    chin = landmarks[reference, faces.CHIN, 1]
-    below = int(chin + 0.15 * (face[:, 1].max() - face[:, 1].min()))
-    height, width = frames.shape[1:3]
-    allowed = cv2.erode((matte[reference] > 200).astype(np.uint8), np.ones((7, 7), np.uint8))
-    allowed[: min(below, height)] = 0
-    if allowed.sum() < 0.01 * height * width:
-        return out
-    gray = cv2.cvtColor(np.ascontiguousarray(frames[reference]), cv2.COLOR_RGB2GRAY)
-    points = cv2.goodFeaturesToTrack(gray, 400, 0.005, 5, mask=allowed)
-    if points is None or len(points) < _MIN_FEATURES:
-        return out
-    for order in (range(reference + 1, len(frames)), range(reference - 1, -1, -1)):
-        previous, guess = identity, points
-        for t in order:
-            now = cv2.cvtColor(np.ascontiguousarray(frames[t]), cv2.COLOR_RGB2GRAY)
-            guess = (points[:, 0] @ previous[:, :2].T + previous[:, 2])[:, None].astype(np.float32)
-            found, status, _ = cv2.calcOpticalFlowPyrLK(
-                gray, now, points, guess.copy(), winSize=(25, 25), maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
-            )
-            good = status[:, 0] > 0
-            if good.sum() >= _MIN_FEATURES:
-                matrix, inliers = cv2.estimateAffinePartial2D(points[good], found[good], ransacReprojThreshold=2.0)
-                if matrix is not None and inliers.sum() >= _MIN_FEATURES:
-                    previous = matrix
-            out[t] = previous
-    return out
+def _seats(flow: Flow, turn: np.ndarray, place: np.ndarray, head: Head, neck: np.ndarray, camera: Camera) -> np.ndarray:
+    """[N, 3] m about the base of the neck: the features on the torso's surface, or at the depth of its edge."""
+    points = (head.template.astype(float) - neck) @ turn.T + place
+    screen = np.concatenate([project(points, camera.fx, np.array([camera.cx, camera.cy])), points[:, 2:]], 1)
+    faces = head.faces[head.torso_faces()]
+    depth = rasterize_mesh(screen.astype(np.float32), faces, camera.width, camera.height).depth
+    outside = depth <= 0
+    if outside.all():
+        depth = np.full_like(depth, place[2])
+    else:
+        nearest = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
+        depth = depth[tuple(nearest)]
+    column, row = (flow.points.T + 0.5).astype(int)
+    z = depth[row.clip(0, camera.height - 1), column.clip(0, camera.width - 1)].astype(float)
+    world = np.concatenate([(flow.points - [camera.cx, camera.cy]) / camera.fx * z[:, None], z[:, None]], 1)
+    return (world - place) @ turn
+
+
+def posed(
+    seats: np.ndarray, pixels: np.ndarray, turn: np.ndarray, place: np.ndarray, camera: Camera
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rigid pose near a first one under which points appear where they were seen, by robust Gauss-Newton.
+
+    Args:
+        seats: [n, 3] m; pixels: [n, 2] px.
+        turn, place: [3, 3] and [3] m, the first pose.
+
+    Returns:
+        Rotation [3, 3] and place [3] m.
+    """
+    start, origin, middle = turn, place, np.array([camera.cx, camera.cy])
+    stiff = np.array([_STIFF / _TURN**2] * 2 + [0.0, 0.0, 0.0, _STIFF / _NEARER**2]) + 1e-9
+    for _ in range(_STEPS):
+        turned = seats @ turn.T
+        missed = project(turned + place, camera.fx, middle) - pixels
+        slope = projection_jacobian(turned + place, camera.fx)  # [n, 2, 3]
+        jacobian = np.concatenate([np.cross(turned[:, None], slope), slope], -1)
+        weight = 1 / (1 + (missed**2).sum(-1) / _OUTLIER**2)
+        hessian = np.einsum("n,nik,nij->kj", weight, jacobian, jacobian) + np.diag(stiff)
+        so_far = np.concatenate([Rotation.from_matrix(turn @ start.T).as_rotvec(), place - origin])
+        gradient = np.einsum("n,nik,ni->k", weight, jacobian, missed) + stiff * so_far
+        step = -np.linalg.solve(hessian, gradient)
+        turn, place = Rotation.from_rotvec(step[:3]).as_matrix() @ turn, place + step[3:]
+    return turn, place

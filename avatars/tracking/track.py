@@ -12,6 +12,7 @@ from .. import files
 from ..data import Camera, Clip, Track
 from ..errors import FileFormatError, TrackingError
 from ..heads.head import Head
+from .denoise import denoised
 from .residuals import LandmarkModel
 from .solve import Solver
 from .torso import track_torso
@@ -38,15 +39,13 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
             fix="Film 10 to 60 seconds of one face in good light",
         )
     width, height = clip.size
-    solver = Solver(
-        LandmarkModel.detected(head), clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names
-    )
+    landmarks = denoised(clip.landmarks[rows], clip.size)
+    solver = Solver(LandmarkModel.detected(head), landmarks, clip.times[rows], clip.size, head.expression_names)
     state = solver.run(progress)
     camera = Camera(state.focal, state.focal, width / 2, height / 2, width, height)
-    neck = (head.joints + np.tensordot(state.identity, head.joint_identity, 1))[head.joint_names.index("root")]
     torso_rotation, torso_translation = track_torso(
         clip.frames[rows] if len(rows) < len(clip.frames) else clip.frames,
-        clip.matte[rows], clip.landmarks[rows], state.rotation, state.translation, neck, camera,
+        clip.matte[rows], clip.landmarks[rows], state.rotation, state.translation, head.shape(state.identity), camera,
     )  # fmt: skip
     error = solver.errors()[:, solver.model.valid] / solver.scale
     return Track(
