@@ -89,8 +89,8 @@ def _seats(flow: Flow, turn: np.ndarray, place: np.ndarray, head: Head, neck: np
     if outside.all():
         depth = np.full_like(depth, place[2])
     else:
-        nearest = ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True)
-        depth = depth[tuple(nearest)]
+        nearest = np.asarray(ndimage.distance_transform_edt(outside, return_distances=False, return_indices=True))
+        depth = depth[nearest[0], nearest[1]]
     column, row = (flow.points.T + 0.5).astype(int)
     z = depth[row.clip(0, camera.height - 1), column.clip(0, camera.width - 1)].astype(float)
     world = np.concatenate([(flow.points - [camera.cx, camera.cy]) / camera.fx * z[:, None], z[:, None]], 1)

@@ -78,7 +78,7 @@ def test_gaze_is_held_behind_closed_lids(model: LandmarkModel) -> None:
     marks = _landmarks(model, tuple(motion), 1126.0, 0.0)
     closed = shut(marks) >= 1
     assert 3 <= closed.sum() <= 10
-    marks[np.ix_(closed, IRISES, [1])] += 6.0  # where a detector loses irises: down, with the lid
+    marks[np.ix_(np.flatnonzero(closed), IRISES, [1])] += 6.0  # where a detector loses irises: down, with the lid
     solver = Solver(model, marks, np.arange(24) / 25.0, (512, 512), tuple(names))
     found, true = _gaze(model, solver.run().expression), _gaze(model, motion[1])
     assert np.abs(found - true)[closed].max() < 6.0  # 4.4; where the lids are half open, the lost irises have a say
