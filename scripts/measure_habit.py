@@ -37,7 +37,6 @@ SEEDS = tuple(range(11, 47))
 _RIDGE, _NOD_RIDGE, _EXPRESSION_RIDGE = 2e4, 2e3, 1e3
 """Per person, (px/m)^2: 1 px weighs as much as 7 mm, or 2 cm per unit."""
 _NEVER = 1e9
-_RINGS = {"Left": list(faces.EYE_L), "Right": list(faces.EYE_R)}
 
 
 def evidence(seed: int, head: Head, work: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -65,20 +64,13 @@ def evidence(seed: int, head: Head, work: Path) -> tuple[np.ndarray, np.ndarray]
 
 
 def ridge(names: tuple[str, ...]) -> np.ndarray:
-    """[478, Q] stiffness per person.
+    """[Q] stiffness per person.
 
-    Where people look follows from how they hold their head, so what gaze is blamed for may be the head's; and lids move
-    nothing but the ring around the eye.
+    Nothing is blamed on eyes: where people look follows from how they hold their head, and painted lids without lashes
+    are not seen to close as real ones are.
     """
-    out = np.tile(np.r_[_RIDGE, _NOD_RIDGE, np.full(len(names), _EXPRESSION_RIDGE)], (478, 1))
-    for i, name in enumerate(names):
-        if name.startswith("eye"):
-            kept = out[:, 2 + i].copy()
-            out[:, 2 + i] = _NEVER
-            if "Look" not in name:
-                ring = _RINGS["Left" if name.endswith("Left") else "Right"]
-                out[ring, 2 + i] = kept[ring]
-    return out
+    eyes = np.array([name.startswith("eye") for name in names])
+    return np.r_[_RIDGE, _NOD_RIDGE, np.where(eyes, _NEVER, _EXPRESSION_RIDGE)]
 
 
 def symmetric(moves: np.ndarray, head: Head) -> np.ndarray:
@@ -105,11 +97,12 @@ def main() -> None:
             more = evidence(seed, head, given.work or Path(scratch))
             hessian, gradient = hessian + more[0], gradient + more[1]
             print(f"seed {seed}", flush=True)
-    stiff = np.repeat(ridge(head.expression_names), 3, axis=1) * len(given.seeds)
-    hessian = hessian + stiff[:, :, None] * np.eye(stiff.shape[1])
+    hessian = hessian + np.diag(np.repeat(ridge(head.expression_names), 3)) * len(given.seeds)
     moves = np.linalg.solve(hessian, np.asarray(gradient)[..., None])[..., 0].reshape(478, -1, 3)
     moves = SHRINK * symmetric(moves, head)
     moves[list(faces.IRIS_L + faces.IRIS_R)] = 0  # they lie on the eyeball, and gaze depends on them
+    # Lips and brows mean what they show: how far they open or rise is what a detector sees best.
+    moves[list(faces.LIPS) + list(faces.BROWS), 2:] = 0
     versions = {name: importlib.metadata.version(name) for name in ("anny", "mediapipe")}
     words = {"kind": "habit", "head": head.version, "seeds": " ".join(map(str, given.seeds)), **versions}
     tensors = {"offset": moves[:, 0], "nod": moves[:, 1], "expression": moves[:, 2:].transpose(1, 0, 2)}

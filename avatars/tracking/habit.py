@@ -1,9 +1,9 @@
 """Where the detector puts its landmarks, beside where the head has them.
 
-A detector has habits: its brows sit high, its contour behind the silhouette; it underrates nods, and its lips follow a
-jaw or a smile in their own way. Measured on synthetic people, whose true faces are known, they hold for real ones too:
-tracks of real clips come nearer to their landmarks, and splats that do not bend fit the pictures better along them.
-`scripts/measure_habit.py` measures them again.
+A detector has habits: its brows sit high, its contour behind the silhouette; it underrates nods, and its chin and
+cheeks follow a jaw or a smile in their own way. Measured on synthetic people, whose true faces are known, they hold
+for real ones too: tracks of real clips come nearer to their landmarks, and splats that do not bend fit the pictures
+better along them. `scripts/measure_habit.py` measures them again.
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ class Actor:
     def __init__(self, person: Person, size: tuple[int, int]) -> None:
         self._person, self._size = person, size
         self._head = person.avatar.head
-        # Not `detected`: what the resting face teaches takes the detector's habit in, and this actor's own with it.
-        self._model = LandmarkModel.of(self._head)
+        # Of the detector's habits only those of expressions: the resting face teaches the others, and this actor's own.
+        seen = LandmarkModel.detected(self._head)
+        self._model = replace(LandmarkModel.of(self._head), expression=seen.expression)
         self.begin()
 
     def begin(self) -> None:
