@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,12 @@ CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 
 
 class Stranger:
-    """Landmarks of somebody else's face: the same head with every feature moved a little, in px."""
+    """Landmarks of somebody else's face as a detector moves them: the same head with every feature moved a little, px."""
 
     def __init__(self, avatar: Avatar) -> None:
         rng = np.random.default_rng(0)
-        self._model = LandmarkModel.of(avatar.head)
+        seen = LandmarkModel.detected(avatar.head)
+        self._model = replace(LandmarkModel.of(avatar.head), expression=seen.expression)
         self._offsets = rng.normal(0, 0.0015, self._model.mean.shape)
         self._noise = rng
 
