@@ -30,7 +30,7 @@ CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 
 
 class Stranger:
-    """Landmarks of somebody else's face as a detector moves them: the same head with every feature moved a little, px."""
+    """Landmarks of somebody else's face as a detector moves them: the same head, every feature moved a little, px."""
 
     def __init__(self, avatar: Avatar) -> None:
         rng = np.random.default_rng(0)
