@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..capture import faces
+from ..data import Clip
 
 _MIN_FEATURES = 12
 
@@ -28,26 +29,26 @@ class Flow:
     """[T, 2, 3] similarity from the reference to each frame."""
 
 
-def feature_flow(frames: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> Flow:
+def feature_flow(clip: Clip, rows: np.ndarray) -> Flow:
     """By pyramidal Lucas-Kanade, each frame against the middle one, outliers left out by RANSAC.
 
-    Where less than a dozen features are seen, nothing is found and nothing moves.
+    Where less than a dozen features are seen, nothing is found and nothing moves. One picture at a time is in memory.
 
     Args:
-        frames: [T, H, W, 3] uint8; matte: [T, H, W] uint8; landmarks: [T, 478, 3] px.
+        rows: [T] indices of the clip's frames.
     """
-    count, reference, still = len(frames), len(frames) // 2, np.eye(2, 3)
-    similar = np.tile(still, (count, 1, 1))
-    points = _features(np.asarray(frames[reference]), np.asarray(matte[reference]), landmarks[reference])
+    count, reference, still = len(rows), len(rows) // 2, np.eye(2, 3)
+    similar, middle = np.tile(still, (count, 1, 1)), rows[reference]
+    points = _features(np.asarray(clip.frames[middle]), np.asarray(clip.matte[middle]), clip.landmarks[middle])
     places, found = np.tile(points, (count, 1, 1)), np.zeros((count, len(points)), bool)
     if not len(points):
         return Flow(reference, points, places, found, similar)
     found[reference] = True
-    gray = cv2.cvtColor(np.ascontiguousarray(frames[reference]), cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(np.ascontiguousarray(clip.frames[middle]), cv2.COLOR_RGB2GRAY)
     for order in (range(reference + 1, count), range(reference - 1, -1, -1)):
         previous = still
         for t in order:
-            now = cv2.cvtColor(np.ascontiguousarray(frames[t]), cv2.COLOR_RGB2GRAY)
+            now = cv2.cvtColor(np.ascontiguousarray(clip.frames[rows[t]]), cv2.COLOR_RGB2GRAY)
             guess = (points @ previous[:, :2].T + previous[:, 2])[:, None].astype(np.float32)
             moved, status, _ = cv2.calcOpticalFlowPyrLK(
                 gray, now, points[:, None], guess, winSize=(25, 25), maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW

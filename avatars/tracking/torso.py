@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ..data import Camera
+from ..data import Camera, Clip
 from ..heads.head import Head
 from ..raster.mesh import rasterize_mesh
 from .camera import project, projection_jacobian
@@ -35,23 +35,17 @@ def rest_torso(rotation: np.ndarray) -> np.ndarray:
 
 
 def track_torso(
-    frames: np.ndarray,
-    matte: np.ndarray,
-    landmarks: np.ndarray,
-    rotation: np.ndarray,
-    translation: np.ndarray,
-    head: Head,
-    camera: Camera,
+    clip: Clip, rows: np.ndarray, rotation: np.ndarray, translation: np.ndarray, head: Head, camera: Camera
 ) -> tuple[np.ndarray, np.ndarray]:
     """Torso rotation [T, 3, 3] and translation [T, 3] m; it turns about the base of the neck.
 
     Args:
-        frames: [T, H, W, 3] uint8; matte: [T, H, W] uint8; landmarks: [T, 478, 3] px.
+        rows: [T] indices of the clip's frames.
         rotation, translation: [T, 3, 3], [T, 3], the head's pose.
         head: made this person's.
     """
     neck = head.joints[head.joint_names.index("root")].astype(float)
-    flow = feature_flow(frames, matte, landmarks)
+    flow = feature_flow(clip, rows)
     turn, place = _in_plane(flow, rotation, translation, neck, camera)
     if len(flow.points):
         seats = _seats(flow, turn[flow.reference], place[flow.reference], head, neck, camera)

@@ -44,9 +44,8 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
     state = solver.run(progress)
     camera = Camera(state.focal, state.focal, width / 2, height / 2, width, height)
     torso_rotation, torso_translation = track_torso(
-        clip.frames[rows] if len(rows) < len(clip.frames) else clip.frames,
-        clip.matte[rows], clip.landmarks[rows], state.rotation, state.translation, head.shape(state.identity), camera,
-    )  # fmt: skip
+        clip, rows, state.rotation, state.translation, head.shape(state.identity), camera
+    )
     error = solver.errors()[:, solver.model.valid] / solver.scale
     return Track(
         identity=state.identity.astype(np.float32),

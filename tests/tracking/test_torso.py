@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from avatars.data import Camera
+from avatars.data import Camera, Clip
 from avatars.heads.head import Head, HeadModel
 from avatars.raster.mesh import rasterize_mesh
 from avatars.tracking.camera import project
@@ -31,8 +33,8 @@ def test_a_pose_is_found_in_spite_of_strays() -> None:
     np.testing.assert_allclose(found_place, place, atol=1.5e-3)
 
 
-def _film(head: Head) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frames, mattes, landmarks and true torso turns [T, 3, 3] of a blotched torso that moves under a still head."""
+def _film(head: Head) -> tuple[Clip, np.ndarray]:
+    """A clip and the true torso turns [T, 3, 3] of a blotched torso that moves under a still head."""
     model, neck = HeadModel(head), head.joints[head.joint_names.index("root")].astype(float)
     face = torch.zeros(1, len(head.expression_names))
     still, place = torch.from_numpy(_FACING.astype(np.float32))[None], torch.tensor([[0.0, -0.05, 0.75]])
@@ -54,15 +56,16 @@ def _film(head: Head) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         points = model.landmarks(vertices)[0].numpy().astype(float)
         marks.append(np.nan_to_num(project(points, _CAMERA.fx, np.array([_CAMERA.cx, _CAMERA.cy]))))
         turns.append(turn)
-    landmarks = np.concatenate([np.array(marks), np.zeros((_FRAMES, 478, 1))], -1)
-    return np.array(frames), np.array(mattes), landmarks, np.array(turns)
+    landmarks = np.concatenate([np.array(marks), np.zeros((_FRAMES, 478, 1))], -1).astype(np.float32)
+    clip = Clip(np.array(frames), np.arange(_FRAMES) / 25.0, landmarks, np.array(mattes), [""] * _FRAMES)
+    return clip, np.array(turns)
 
 
 def test_turns_out_of_the_picture_are_seen(default_head: Head) -> None:
     head = default_head.shape(np.zeros(len(default_head.identity_basis)))
-    frames, mattes, landmarks, truth = _film(head)
+    clip, truth = _film(head)
     still, place = np.tile(_FACING, (_FRAMES, 1, 1)), np.tile([0.0, -0.05, 0.75], (_FRAMES, 1))
-    found, where = track_torso(frames, mattes, landmarks, still, place, head, _CAMERA)
+    found, where = track_torso(clip, np.arange(_FRAMES), still, place, head, _CAMERA)
 
     def turned(rotation: np.ndarray) -> np.ndarray:
         return np.degrees(Rotation.from_matrix(rotation @ rotation[_FRAMES // 2].T).as_rotvec())
@@ -76,11 +79,12 @@ def test_turns_out_of_the_picture_are_seen(default_head: Head) -> None:
 
 def test_without_features_nothing_moves(default_head: Head) -> None:
     head = default_head.shape(np.zeros(len(default_head.identity_basis)))
-    frames, mattes, landmarks, _ = _film(head)
-    flow = feature_flow(np.full_like(frames, 200), mattes, landmarks)
+    clip, _ = _film(head)
+    clip = replace(clip, frames=np.full_like(clip.frames, 200))
+    flow = feature_flow(clip, np.arange(_FRAMES))
     assert not len(flow.points)
     np.testing.assert_array_equal(flow.similar, np.tile(np.eye(2, 3), (_FRAMES, 1, 1)))
     still, place = np.tile(_FACING, (_FRAMES, 1, 1)), np.tile([0.0, -0.05, 0.75], (_FRAMES, 1))
-    found, where = track_torso(np.full_like(frames, 200), mattes, landmarks, still, place, head, _CAMERA)
+    found, where = track_torso(clip, np.arange(_FRAMES), still, place, head, _CAMERA)
     np.testing.assert_allclose(found, np.tile(rest_torso(still), (_FRAMES, 1, 1)), atol=1e-12)
     assert np.ptp(where, axis=0).max() < 1e-9
