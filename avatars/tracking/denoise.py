@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..capture import faces
+from ..data import LANDMARKS
 
 _REACH = 4
 """Frames to either side."""
 _STILL = 0.5
 """px at 512: median move of a part's landmarks from which two frames have little to do with each other."""
 _PARTS = [list(part) for part in (faces.LIPS, faces.EYE_L, faces.EYE_R, faces.IRIS_L, faces.IRIS_R)]
-_PARTS.append(sorted(set(range(478)).difference(*_PARTS)))
+_PARTS.append(sorted(set(range(LANDMARKS)).difference(*_PARTS)))
 
 
 def denoised(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:

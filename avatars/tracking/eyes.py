@@ -5,22 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from ..capture import faces
+from ..capture.lids import opening
 
 IRISES = list(faces.IRIS_L) + list(faces.IRIS_R)
-_LIDS = (((386, 374), (362, 263)), ((159, 145), (33, 133)))
-"""For each eye, the landmarks amid its lids and at its corners."""
 _SHUT, _OPEN = 0.5, 0.75
 """Apertures, as shares of the usual one, at which an iris says nothing of where the eye looks, and all."""
 
 
 def shut(landmarks: np.ndarray) -> np.ndarray:
     """[T] how far the more closed eye hides its iris, in [0, 1], from landmarks [T, 478, 2 or 3] px."""
-
-    def distance(pair: tuple[int, int]) -> np.ndarray:
-        return np.linalg.norm(landmarks[:, pair[0], :2] - landmarks[:, pair[1], :2], axis=1)
-
-    apertures = [distance(lids) / np.maximum(distance(corners), 1e-6) for lids, corners in _LIDS]
-    least = np.min([a / max(float(np.median(a)), 1e-6) for a in apertures], axis=0)
+    open_ = opening(landmarks)
+    least = (open_ / np.maximum(np.median(open_, axis=0), 1e-6)).min(1)
     return 1 - np.clip((least - _SHUT) / (_OPEN - _SHUT), 0, 1)
 
 

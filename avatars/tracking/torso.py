@@ -24,8 +24,6 @@ _STIFF = 30.0
 """Squared px that it costs to turn out of the picture's plane by `_TURN`, or to come nearer by `_NEARER`, against what
 the similarity says."""
 _TURN, _NEARER = np.radians(5.0), 0.03
-_ENOUGH = 12
-"""Features that a frame must show."""
 
 
 def rest_torso(rotation: np.ndarray) -> np.ndarray:
@@ -49,7 +47,7 @@ def track_torso(
     turn, place = _in_plane(flow, rotation, translation, neck, camera)
     if len(flow.points):
         seats = _seats(flow, turn[flow.reference], place[flow.reference], head, neck, camera)
-        for t in np.flatnonzero(flow.found.sum(1) >= _ENOUGH):
+        for t in np.flatnonzero(flow.found.any(1)):
             seen = flow.found[t]
             turn[t], place[t] = posed(seats[seen], flow.places[t, seen], turn[t], place[t], camera)
     return turn, place - neck

@@ -27,8 +27,8 @@ def test_shut_is_told_by_the_narrower_eye() -> None:
     marks = np.zeros((5, 478, 2))
     marks[:, [362, 33]], marks[:, [263, 133]] = (0, 0), (10, 0)
     for t, (left, right) in enumerate([(4, 4), (4, 4), (4, 4), (2.5, 4), (4, 1)]):
-        marks[t, [386, 159]] = [[5, left], [5, right]]
-        marks[t, [374, 145]] = [5, 0]
+        marks[t, [386, 385, 387]], marks[t, [159, 158, 160]] = [5, left], [5, right]
+        marks[t, [374, 380, 373, 145, 153, 144]] = [5, 0]
     np.testing.assert_allclose(shut(marks), [0, 0, 0, 0.5, 1])
 
 

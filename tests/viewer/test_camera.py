@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from avatars.capture.lids import opening
 from avatars.errors import InputError
 from avatars.heads.arkit import INDEX
 from avatars.splats.avatar import Avatar
@@ -19,7 +20,7 @@ from avatars.viewer.app import Options, Viewer
 from avatars.viewer.person import Face, Person
 from avatars.viewer.sources.actor import CALM, Actor
 from avatars.viewer.sources.camera import Camera, parse
-from avatars.viewer.sources.lids import closing, opening
+from avatars.viewer.sources.lids import closing
 from avatars.viewer.sources.steady import OneEuro
 
 from .page import Page

@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from avatars.capture.faces import FaceMesh
+from avatars.capture.lids import opening
 from avatars.capture.probe import probe
 from avatars.capture.video import glances
 from avatars.heads.arkit import INDEX
@@ -18,7 +19,6 @@ from avatars.splats.avatar import Avatar
 from avatars.tracking.residuals import LandmarkModel
 from avatars.viewer.person import Person
 from avatars.viewer.sources.actor import Actor
-from avatars.viewer.sources.lids import opening
 
 from .test_camera import CLIPS
 

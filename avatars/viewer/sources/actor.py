@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits
 
+from ...capture.lids import opening
 from ...data import Motion
 from ...errors import TrackingError
 from ...motion.coefficients import to_arkit
@@ -22,7 +23,7 @@ from ...tracking.residuals import LandmarkModel, contour_directions
 from ...tracking.solve import Solver, State
 from ...training.views import FACING
 from ..person import Face, Person
-from .lids import BLINKS, closing, opening
+from .lids import BLINKS, closing
 from .steady import OneEuro
 
 CALM = 24
