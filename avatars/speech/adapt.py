@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .aligned import Aligned
+from .aligned import HZ, Aligned
 from .articulation import ARTICULATORS, GAP, REACH
 from .condition import DEFAULT_LOOK_AHEAD, SIZE, STYLE, condition
 from .engines.utterance import RATE
@@ -24,11 +24,18 @@ from .inhale import Inhale, inhaled
 from .network import RECEPTIVE, Net, from_arrays
 from .style import Style
 
-CLOSED = 0.06
-"""Tracked lip gap below which a frame is taught as closed."""
+CLOSED_SHARE, OPEN_SHARE = 0.15, 0.4
+"""Lips are closed below the one and open above the other share of the 95th percentile of their gap."""
+_SHUT, _PARTED = 0.1, 0.4
+"""Shares of it that the prediction must fall below where the tracked lips are closed, and exceed where they are open:
+the one without the other teaches lips that never part, or never meet."""
+_KEPT = 0.12
+"""Lip gap of the network on replayed speech below which a frame must stay closed."""
 _STILL = 0.012
 """Articulators whose track moves less than this (deviation) were not seen: they are left as they are."""
 _WINDOW = 250
+_STEPS = (100, 300)
+"""Fewest and most steps of the low-rank additions, one for each second of the clip."""
 RANK = {"conv": 4, "head": 8}
 _CHANNEL = torch.tensor([1.5, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.7, 0.5])
 
@@ -45,6 +52,8 @@ class Task:
     """[T] 1 for frames to learn from, 0 for others."""
     moving: Tensor
     """[11] 1 for articulators that the track sees."""
+    wide: float
+    """95th percentile of the lip gap in the frames to learn from."""
 
 
 def task(clip: Aligned, use: np.ndarray) -> Task:
@@ -54,7 +63,9 @@ def task(clip: Aligned, use: np.ndarray) -> Task:
     chosen = clip.curves[use & clip.known]
     moving = (chosen.std(0) > _STILL).astype(np.float32) if len(chosen) else np.zeros(len(ARTICULATORS), np.float32)
     weight = (use & clip.known).astype(np.float32)
-    return Task(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (inputs[None], clip.curves, weight, moving)))
+    wide = float(np.percentile(chosen[:, GAP], 95)) if len(chosen) else 0.0
+    arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (inputs[None], clip.curves, weight, moving))
+    return Task(*arrays, max(wide, 1e-3))
 
 
 class _LowRank(nn.Module):
@@ -126,16 +137,18 @@ class Learner(nn.Module):
         return replace(base, vector=self.vector.detach().numpy().copy(), gain=gain, bias=bias, low_rank=low_rank)
 
 
-def _loss(made: Tensor, lesson: Task) -> Tensor:
-    """Weighted L1 with closures and speed, on articulators that the track sees."""
-    emphasis = _CHANNEL * lesson.moving * torch.ones_like(made)
-    emphasis = emphasis.clone()
-    emphasis[:, GAP] = emphasis[:, GAP] * (1 + 4 * (lesson.target[:, GAP] < CLOSED))
-    error = ((made - lesson.target).abs() * emphasis).mean(1)
+def lesson_loss(made: Tensor, lesson: Task) -> Tensor:
+    """Weighted L1 with speed, on articulators that the track sees; lips that meet and part where they are seen to."""
+    error = ((made - lesson.target).abs() * _CHANNEL * lesson.moving).mean(1)
     both = lesson.weight[1:] * lesson.weight[:-1]
     speed = (made[1:] - made[:-1] - lesson.target[1:] + lesson.target[:-1]).abs() * lesson.moving
     total = lesson.weight.sum().clamp_min(1)
-    return 4 * (error * lesson.weight).sum() / total + 2 * (speed.mean(1) * both).sum() / total
+    even = 4 * (error * lesson.weight).sum() / total + 2 * (speed.mean(1) * both).sum() / total
+    gap, seen = made[:, GAP] / lesson.wide, lesson.target[:, GAP] / lesson.wide
+    closed, opened = (seen < CLOSED_SHARE) * lesson.weight, (seen > OPEN_SHARE) * lesson.weight
+    ajar = ((gap - _SHUT).clamp_min(0) * closed).sum() / closed.sum().clamp_min(5)
+    narrow = ((_PARTED - gap).clamp_min(0) * opened).sum() / opened.sum().clamp_min(5)
+    return even + 3 * (ajar + narrow)
 
 
 def _window(lesson: Task, generator: torch.Generator) -> tuple[Tensor, Task]:
@@ -144,7 +157,7 @@ def _window(lesson: Task, generator: torch.Generator) -> tuple[Tensor, Task]:
     start = int(torch.randint(0, max(frames - _WINDOW, 0) + 1, (1,), generator=generator))
     end = min(start + _WINDOW, frames)
     inputs = lesson.inputs[:, max(start - RECEPTIVE, 0) : end + DEFAULT_LOOK_AHEAD]
-    return inputs, Task(inputs, lesson.target[start:end], lesson.weight[start:end], lesson.moving)
+    return inputs, Task(inputs, lesson.target[start:end], lesson.weight[start:end], lesson.moving, lesson.wide)
 
 
 def learn(
@@ -157,13 +170,15 @@ def learn(
     """
     generator = torch.Generator().manual_seed(seed)
     learner = Learner(weights, style)
-    seen = lesson.moving
+    seen, seconds = lesson.moving, float(lesson.weight.sum()) / HZ
+    gain, bias = learner.log_gain.detach().clone(), learner.bias.detach().clone()
     if rung == "affine":
         parameters, steps, rate = [learner.log_gain, learner.bias], 200, 0.02
     elif rung == "vector":
         parameters, steps, rate = [learner.vector, learner.log_gain, learner.bias], 80, 0.03
     else:
-        parameters, steps, rate = learner.add_low_rank(generator), 100, 3e-3
+        steps = int(np.clip(seconds, *_STEPS))
+        parameters, rate = learner.add_low_rank(generator), 3e-3
     teacher = Learner(weights, style).eval() if rung == "low_rank" and replay is not None else None
     optimizer = torch.optim.AdamW(parameters, rate, weight_decay=0.02 if rung == "low_rank" else 0.0)
     with torch.no_grad():
@@ -172,12 +187,13 @@ def learn(
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps)
         if fixed is not None:
-            loss = _loss(learner.shape(fixed), lesson)
+            loss = lesson_loss(learner.shape(fixed), lesson)
         else:
             heard, part = _window(lesson, generator)
-            loss = _loss(learner.shape(learner.raw(heard)[-len(part.target) :]), part)
-        # Pull towards the usual speaker: what a short clip does not show should not change.
-        loss = loss + 0.01 * (learner.log_gain.square().sum() + learner.bias.square().sum())
+            loss = lesson_loss(learner.shape(learner.raw(heard)[-len(part.target) :]), part)
+        # Pull towards the style so far, the harder the shorter the clip: what it does not show should not change.
+        moved = (learner.log_gain - gain).square().sum() + (learner.bias - bias).square().sum()
+        loss = loss + moved / max(seconds, 1.0)
         loss = loss + 0.002 * learner.vector.square().sum()
         if teacher is not None and replay is not None:
             pick = int(torch.randint(0, len(replay), (1,), generator=generator))
@@ -185,7 +201,7 @@ def learn(
                 truth = teacher.shape(teacher.raw(replay[pick : pick + 1]))
             made = learner.shape(learner.raw(replay[pick : pick + 1]))
             emphasis = torch.ones_like(truth)
-            emphasis[:, GAP] += 9 * (truth[:, GAP] < 2 * CLOSED)
+            emphasis[:, GAP] += 9 * (truth[:, GAP] < _KEPT)
             loss = loss + 4 * ((made - truth).abs() * emphasis).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from avatars.data import Motion
 from avatars.errors import FileFormatError, InputError
 from avatars.files import save_tensors
 from avatars.speech import personal
-from avatars.speech.adapt import Learner, learn, task
+from avatars.speech.adapt import Learner, learn, lesson_loss, task
 from avatars.speech.aligned import align, estimate_offset
 from avatars.speech.articulation import GAP, JAW, from_arkit, to_arkit
 from avatars.speech.condition import condition
 from avatars.speech.evaluate import evaluate_clip, whole
-from avatars.speech.personal import personalize, predict, track_closures
+from avatars.speech.personal import Scores, is_better, personalize, predict, track_closures
 from avatars.speech.report import page
 from avatars.speech.runtime import Runtime, default_weights
 from avatars.speech.score import run
@@ -97,6 +98,67 @@ def test_a_rung_that_loses_closures_is_left(
     assert style.facts["accepted"] == []
     assert not style.vector.any()
     assert style.facts["personal"] == style.facts["base"]
+
+
+def test_a_rung_after_one_that_was_left_still_has_its_chance(
+    sound: np.ndarray, subject: Motion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = np.ones(11, np.float32)
+    truth[JAW], truth[GAP], truth[3] = 0.6, 0.7, 1.3
+
+    def teach(rung, weights, style, lesson, replay, seed=0):
+        assert style.gain[JAW] > 0.8, "built on a rung that was left"
+        return Style(gain=truth if rung == "vector" else np.full(11, 2.0, np.float32))
+
+    monkeypatch.setattr(personal, "learn", teach)
+    monkeypatch.setattr(personal, "RUNGS", ("affine", "vector"))
+    style = personalize(sound, subject)
+    assert style.facts["accepted"] == ["vector"]
+    assert list(style.facts["tried"]) == ["affine", "vector"]
+    np.testing.assert_array_equal(style.gain, truth)
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({}, True),
+        ({"error": 0.0995}, False),
+        ({"lip_gap_correlation": 0.59}, False),
+        ({"closure_recall": 0.95, "false_closure_rate": 0.14}, True),  # nine more found, four more false
+        ({"closure_recall": 0.85, "false_closure_rate": 0.12}, False),  # no more found, two more false
+        ({"closure_recall": 0.84, "false_closure_rate": 0.05}, True),
+        ({"closure_recall": 0.80, "false_closure_rate": 0.06}, False),
+        ({"closure_recall": 1.0, "false_closure_rate": 0.16}, False),  # past the bound
+    ],
+)
+def test_rungs_are_taken_for_found_closures_less_false_ones(change: dict[str, float], taken: bool) -> None:
+    before = {"error": 0.1, "lip_gap_correlation": 0.6, "closure_recall": 0.86, "false_closure_rate": 0.1}
+    after = Scores(**(before | {"error": 0.09} | change))
+    assert is_better(after, Scores(**before)) == taken
+
+
+def test_where_many_openings_close_no_more_may() -> None:
+    before = Scores(0.1, 0.6, 0.5, 0.4)
+    assert is_better(Scores(0.09, 0.6, 0.5, 0.4), before)
+    assert not is_better(Scores(0.09, 0.6, 0.9, 0.41), before)
+
+
+def test_lessons_teach_lips_to_meet_and_to_part(sound: np.ndarray, subject: Motion) -> None:
+    """A mouth that is always half open costs less if it meets where lips are seen to, and if it parts where they are;
+    what weighs the one is as much as what weighs the other, however rare closures are."""
+    clip = align(Runtime(), sound, subject)
+    lesson = task(clip, clip.known)
+    wide = float(np.percentile(clip.curves[clip.known, GAP], 95))
+    assert lesson.wide == pytest.approx(wide)
+    seen, moved = lesson.target[:, GAP], torch.zeros(11)
+    moved[GAP] = 1
+    even = replace(lesson, moving=torch.zeros(11))  # the terms of closures alone
+    half = lesson.target * (1 - moved) + 0.25 * wide * moved
+    for where, by in ((seen < 0.15 * wide, -0.15 * wide), (seen > 0.4 * wide, 0.15 * wide)):
+        assert where.sum() > 10
+        better = half + by * moved * where[:, None]
+        gain = lesson_loss(half, even) - lesson_loss(better, even)
+        assert float(gain) == pytest.approx(3 * 0.15, abs=1e-4)
 
 
 def test_low_rank_additions_are_the_same_in_both_runtimes(sound: np.ndarray, subject: Motion) -> None:
