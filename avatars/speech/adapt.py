@@ -64,8 +64,10 @@ def task(clip: Aligned, use: np.ndarray) -> Task:
     moving = (chosen.std(0) > _STILL).astype(np.float32) if len(chosen) else np.zeros(len(ARTICULATORS), np.float32)
     weight = (use & clip.known).astype(np.float32)
     wide = float(np.percentile(chosen[:, GAP], 95)) if len(chosen) else 0.0
-    arrays = (torch.from_numpy(np.ascontiguousarray(a)) for a in (inputs[None], clip.curves, weight, moving))
-    return Task(*arrays, max(wide, 1e-3))
+    heard, target, weight, moving = (
+        torch.from_numpy(np.ascontiguousarray(a)) for a in (inputs[None], clip.curves, weight, moving)
+    )
+    return Task(heard, target, weight, moving, max(wide, 1e-3))
 
 
 class _LowRank(nn.Module):
