@@ -1,8 +1,8 @@
 """Machines' steady tones, which have pitch and partials like a voice but stand still: the lips do not follow them.
 
-The level of a hum may rise, fall and beat; the shape of its spectrum stays. A voice's does not: from frame to frame the
-bands near the loudest move by less than 0.6 dB from their mean of the last quarter of a second in two frames in a row
-at most, in recordings of four speakers, and sung vowels with vibrato move as well. NumPy only.
+The level of a hum may rise, fall and beat; the shape of its spectrum stays. A voice's does not: the bands near the
+loudest keep within 0.6 dB of their recent mean for six frames in a row at most, in recordings of eight speakers, and
+sung vowels with vibrato move as well. NumPy only.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _STILL = 0.06
 _STEADY = 0.3
 """Change of the loudest band from one frame to the next above which nothing else is looked at."""
 _REMEMBERED = 12
-"""Frames of 20 ms over which the spectrum is averaged."""
-_SURE = 20
-"""Frames for which it must stand still."""
-_CLOSING, _OPENING, _ENDING = 8, 2, 16
+"""Frames of 20 ms over which the spectrum is averaged, fewer after a sound has set in."""
+_SURE = 26
+"""Frames for which it must stand still: recorded speech did for six at most, synthetic speech for nine."""
+_CLOSING, _OPENING, _ENDING = 4, 2, 16
 """Frames that the lips take to close, to follow a sound that sets in, and to be let go when the tone has ended."""
 _ENDED = 0.6
 """Fall of the loudest band that says that a tone has ended, and nothing has set in."""
@@ -34,9 +34,9 @@ class Drone:
 
     def reset(self) -> None:
         """Forget everything heard."""
-        self._usual: np.ndarray | None = None
-        self._most = 0.0
-        self._still = 0
+        self._usual = self._before = np.zeros(MELS, np.float32)
+        self._most = self._tone = 0.0
+        self._heard = self._still = 0
         self._share = 0.0
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
@@ -45,22 +45,23 @@ class Drone:
         return np.array([self._tick(row) for row in levels], np.float32)
 
     def _tick(self, levels: np.ndarray) -> float:
-        if self._usual is None:
-            self._usual = levels.copy()
         most = float(np.maximum.reduce(levels))
-        away = levels - self._usual
-        if abs(most - self._most) < _STEADY and self._stands(levels, away, most):
-            self._still += 1
-        else:
-            self._still = 0
+        steady = self._heard > 0 and abs(most - self._most) < _STEADY
+        if not steady:  # another sound sets in: its mean begins anew
+            self._usual, self._before, self._heard = levels.copy(), levels, 0
+        self._heard = min(self._heard + 1, _REMEMBERED)
+        # A mean of two frames: a low tone's partials share bands, which ripple from one frame to the next.
+        away = levels + self._before
+        away *= np.float32(0.5)
+        away -= self._usual
+        self._still = self._still + 1 if steady and self._stands(levels, away, most) else 0
         if self._still >= _SURE:
-            self._share = min(self._share + 1 / _CLOSING, 1.0)
+            self._share, self._tone = min(self._share + 1 / _CLOSING, 1.0), most
         elif self._share > 0:
-            ended = most < float(np.maximum.reduce(self._usual)) - _ENDED
-            self._share = max(self._share - 1 / (_ENDING if ended else _OPENING), 0.0)
-        away *= np.float32(1 / _REMEMBERED)
+            self._share = max(self._share - 1 / (_ENDING if most < self._tone - _ENDED else _OPENING), 0.0)
+        away *= np.float32(1 / self._heard)
         self._usual += away
-        self._most = most
+        self._most, self._before = most, levels
         return self._share
 
     @staticmethod
