@@ -12,7 +12,7 @@ import torch
 from avatars.data import Motion
 from avatars.errors import FileFormatError, InputError
 from avatars.files import save_tensors
-from avatars.speech import personal
+from avatars.speech import metrics, personal
 from avatars.speech.adapt import Learner, learn, lesson_loss, task
 from avatars.speech.aligned import align, estimate_offset
 from avatars.speech.articulation import GAP, JAW, from_arkit, to_arkit
@@ -20,12 +20,17 @@ from avatars.speech.condition import condition
 from avatars.speech.evaluate import evaluate_clip, whole
 from avatars.speech.personal import Scores, is_better, personalize, predict, track_closures
 from avatars.speech.report import page
+from avatars.speech.resample import Resampler
 from avatars.speech.runtime import Runtime, default_weights
 from avatars.speech.score import run
 from avatars.speech.stream import Stream
 from avatars.speech.style import Style
 from avatars.speech.tracked import load_motion, save_motion
 from avatars.speech.vocal import sing
+from avatars.synthetic.performance import _mouth as mouth
+from avatars.synthetic.sounds import babble
+from avatars.synthetic.voice import RATE as VOICE_RATE
+from avatars.synthetic.voice import speak
 
 LATE = 0.08
 """s by which the simulated picture comes late."""
@@ -64,6 +69,22 @@ def test_the_offset_is_found(sound: np.ndarray, subject: Motion) -> None:
     assert sureness > 3
     clip = align(Runtime(), sound, subject)
     assert clip.offset == pytest.approx(offset)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.12, -0.1])
+def test_the_offset_of_a_made_up_person_is_found(late: float) -> None:
+    """Mouth and voice of the synthetic person share a clock and know nothing of the network: it leads or lags by no
+    more than a frame of film."""
+    rng = np.random.default_rng(4)
+    spoken = babble(20, rng)
+    pcm = Resampler(VOICE_RATE)(speak(spoken, 20, rng)[None], last=True)[0]
+    times = np.arange(20 * 25) / 25
+    still = np.zeros((len(times), 3), np.float32)
+    shown = Motion(times, mouth(spoken, times - late).astype(np.float32), still, still)
+    clip = align(Runtime(), pcm, shown)
+    assert clip.offset == pytest.approx(late, abs=0.025)
+    made = predict(default_weights(), Style(), clip)
+    assert metrics.best_offset(clip.curves[clip.known, GAP], made[clip.known, GAP])[1] == pytest.approx(0, abs=0.04)
 
 
 @pytest.mark.parametrize("rungs", [("affine",), pytest.param(personal.RUNGS, marks=pytest.mark.slow)])
