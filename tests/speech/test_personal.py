@@ -71,16 +71,20 @@ def test_the_offset_is_found(sound: np.ndarray, subject: Motion) -> None:
     assert clip.offset == pytest.approx(offset)
 
 
+def made_up(seconds: int, late: float, seed: int) -> tuple[np.ndarray, Motion]:
+    """(sound, mouth `late` s after it) of the synthetic person, whose mouth and voice know nothing of the network."""
+    rng = np.random.default_rng(seed)
+    spoken = babble(seconds, rng)
+    pcm = Resampler(VOICE_RATE)(speak(spoken, seconds, rng)[None], last=True)[0]
+    times = np.arange(seconds * 25) / 25
+    still = np.zeros((len(times), 3), np.float32)
+    return pcm, Motion(times, mouth(spoken, times - late).astype(np.float32), still, still)
+
+
 @pytest.mark.parametrize("late", [0.0, 0.12, -0.1])
 def test_the_offset_of_a_made_up_person_is_found(late: float) -> None:
-    """Mouth and voice of the synthetic person share a clock and know nothing of the network: it leads or lags by no
-    more than a frame of film."""
-    rng = np.random.default_rng(4)
-    spoken = babble(20, rng)
-    pcm = Resampler(VOICE_RATE)(speak(spoken, 20, rng)[None], last=True)[0]
-    times = np.arange(20 * 25) / 25
-    still = np.zeros((len(times), 3), np.float32)
-    shown = Motion(times, mouth(spoken, times - late).astype(np.float32), still, still)
+    """The network leads or lags by no more than a frame of film."""
+    pcm, shown = made_up(20, late, 4)
     clip = align(Runtime(), pcm, shown)
     assert clip.offset == pytest.approx(late, abs=0.025)
     made = predict(default_weights(), Style(), clip)
@@ -106,6 +110,18 @@ def test_personalisation_helps_on_held_out_seconds(
     assert again.habits == style.habits
     usual, own = whole(sound[:32000], 16000), whole(sound[:32000], 16000, style=again)
     assert own.arkit[:, 17].mean() < 0.9 * usual.arkit[:, 17].mean()
+
+
+@pytest.mark.slow
+def test_half_a_minute_teaches_a_made_up_persons_closures() -> None:
+    torch.set_num_threads(1)
+    facts = personalize(*made_up(30, 0.0, 5)).facts
+    before, after = facts["base"], facts["personal"]
+    assert "low_rank" in facts["accepted"]
+    assert after["error"] < 0.75 * before["error"]
+    assert after["lip_gap_correlation"] > before["lip_gap_correlation"] + 0.1
+    assert after["closure_recall"] >= before["closure_recall"]
+    assert after["false_closure_rate"] <= before["false_closure_rate"]
 
 
 def test_a_rung_that_loses_closures_is_left(
