@@ -21,7 +21,7 @@ from .population import sample_population
 from .surface import neighbour_mean
 from .unwrap import charts
 
-VERSION = 7
+VERSION = 8
 """Raise it whenever the head that comes out changes."""
 AXES = 60
 POPULATION = 600
@@ -36,8 +36,8 @@ _LIDS_FOLLOW_UP = 1.5
 _SOFTENING = 8
 _EAR_MOVE = 0.001
 """m: skin that the ears' local changes move by more belongs to the ears."""
-_TONGUE_SINKS = np.array([0.0, 0.007, 0.002])
-"""m by which the tongue's tip lies lower and further back in the open mouth than the artist has it."""
+_TONGUE_SINKS = np.array([[0.0, 0.010, 0.0], [0.0, 0.011, 0.002]])
+"""m by which the tongue's root and tip lie lower and further back in the open mouth than the artist has them."""
 
 Progress = Callable[[str, float], None]
 
@@ -164,7 +164,7 @@ def _adapt(crop: Crop, identity: _Identity, actions: np.ndarray) -> np.ndarray:
     tongue = np.flatnonzero(crop.parts["tongue"])
     depth = identity.template[tongue, 2]
     tip = (depth - depth.min()) / (depth.max() - depth.min())
-    actions[INDEX["jawOpen"], tongue] -= tip[:, None] * _TONGUE_SINKS
+    actions[INDEX["jawOpen"], tongue] -= np.stack([1 - tip, tip], 1) @ _TONGUE_SINKS
     return actions
 
 

@@ -12,6 +12,7 @@ from ..data import Camera, Splats
 from ..heads.head import Head
 from ..raster.mesh import rasterize_mesh
 from .binding import local_frames
+from .interior import INTERIOR, interior_colors
 
 DENSITY = {
     "face": 3.5,
@@ -27,13 +28,6 @@ DENSITY = {
     "eyeball_r": 5.0,
 }
 """Splats per area relative to neck and hair, by region; the last that applies wins."""
-INTERIOR = {
-    "mouth_interior": (0.16, 0.07, 0.07),
-    "tongue": (0.50, 0.26, 0.26),
-    "teeth_upper": (0.72, 0.68, 0.62),
-    "teeth_lower": (0.66, 0.62, 0.56),
-}
-"""Colour (sRGB) of what footage rarely shows, where it has not shown it."""
 _UNSEEN_HEAD, _UNSEEN_TORSO, _OUTSIDE = 0.3, 0.02, 0.03
 _EXTENT = (0.0004, 0.02)
 
@@ -47,7 +41,9 @@ class View:
     matte: np.ndarray
 
 
-def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int) -> Splats:
+def seed(
+    head: Head, views: list[View], camera: Camera, count: int, fill: float, bases: int, seed: int, white: np.ndarray
+) -> Splats:
     """Place `count` splats; a share `fill` goes to foreground outside the mesh (hair, clothes).
 
     Args:
@@ -55,10 +51,11 @@ def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float,
         views: frames spread over the clip; the middle one decides what is uncovered.
         bases: K, started at zero.
         seed: of the random sampling.
+        white: [3] sRGB of the subject's eyes (see `interior.eye_white`), after which unseen teeth take.
     """
     rng = np.random.default_rng(seed)
     middle = views[len(views) // 2]
-    screens = [_screen(view.vertices, camera) for view in views]
+    screens = [screen(view.vertices, camera) for view in views]
     buffers = [rasterize_mesh(s, head.faces, camera.width, camera.height) for s in screens]
     outside = _uncovered(buffers[len(views) // 2].face, middle.matte)
     filled = round(count * fill) if len(outside) > 200 else 0
@@ -77,7 +74,7 @@ def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float,
         triangle, barycentric = np.r_[triangle, t], np.r_[barycentric, b]
         mean, extent = np.r_[mean, m], np.r_[extent, e]
         log_scale = np.r_[log_scale, np.tile(np.log([0.7, 0.7, 0.7]), (filled, 1))]
-    color = _colors(head, triangle, barycentric, views, screens, [b.face for b in buffers], on_surface, camera)
+    color = _colors(head, triangle, barycentric, views, screens, [b.face for b in buffers], on_surface, camera, white)
     n = len(triangle)
     quaternion = np.zeros((n, 4), np.float32)
     quaternion[:, 0] = 1
@@ -88,7 +85,7 @@ def seed(head: Head, views: list[View], camera: Camera, count: int, fill: float,
     ).validate(len(head.faces))  # fmt: skip
 
 
-def _screen(vertices: np.ndarray, camera: Camera) -> np.ndarray:
+def screen(vertices: np.ndarray, camera: Camera) -> np.ndarray:
     """World vertices [V, 3] -> (x px, y px, depth m)."""
     pose = camera.camera_from_world
     p = vertices @ pose[:3, :3].T + pose[:3, 3]
@@ -163,7 +160,7 @@ def _kinds(head: Head) -> np.ndarray:
     """[F] what a triangle is part of, as far as looks go; the skin of the face is 0."""
     kind = np.zeros(len(head.faces), int)
     kind[head.torso_faces()] = 1
-    groups = {2: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: tuple(INTERIOR), _EARS: ("ears",)}
+    groups = {2: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: INTERIOR, _EARS: ("ears",)}
     for value, names in groups.items():
         known = [name for name in names if name in head.regions]
         if known:
@@ -230,6 +227,7 @@ def _colors(
     visible: list[np.ndarray],
     on_surface: int,
     camera: Camera,
+    white: np.ndarray,
 ) -> np.ndarray:
     """[N, 3] mean colour of the pixels where each splat is in front; the unseen take a seen neighbour's or mirror's."""
     total, weight = np.zeros((len(triangle), 3)), np.zeros(len(triangle))
@@ -250,6 +248,7 @@ def _colors(
     if not seen.any():
         return np.full((len(triangle), 3), 0.5)
     color[~seen] = color[lookalikes(head, triangle, rest, seen)[:, 0]]
-    for region, paint in INTERIOR.items():
-        color[~seen & head.faces_of(region)[triangle]] = paint
+    paint = interior_colors(head, triangle, barycentric, white)
+    inside = ~seen & np.isfinite(paint[:, 0])
+    color[inside] = paint[inside]
     return color

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 
 from ..data import Camera, Splats
 from ..heads.head import Head
 from ..splats.model import AvatarModel
-from ..splats.seeding import INTERIOR, lookalikes
-from .optimizer import along_normal
+from ..splats.seeding import lookalikes
+from .bounds import along_normal
 from .poses import PoseTable
 
 _VIEWS = 24
-_SHOWN = (0.03, 0.25)
+_SHOWN = (0.03, 0.3)
 """Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully."""
 _GROWTH = 0.5
 """Log of how much larger than seeded an unseen splat may stay."""
@@ -35,6 +36,9 @@ _LENIENCE = 0.05
 _SOLID, _GONE = 1.0, -8.0
 """Least logit of a hidden splat's opacity, so that from the side nothing shines through; and its logit where the torso
 was never in the picture: what is seeded there is too sparse to be anything but blots in the air."""
+_NEAR, _SUNK = 0.012, 1.5
+"""m to the nearest seen splat beyond which a hidden one returns to its seat, and by how many of its standard deviations
+along the normal it lies under the mesh, so that the outline is the mesh's."""
 _NEVER = 0.01
 """Share of its footprint under which a splat of the torso was never in the picture."""
 
@@ -86,11 +90,15 @@ class Calmed:
 
 
 @torch.no_grad()
-def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camera: Camera, rows: np.ndarray) -> Calmed:
+def calm(
+    model: AvatarModel, head: Head, seeded: Splats, interior: np.ndarray, poses: PoseTable, camera: Camera,
+    rows: np.ndarray,
+) -> Calmed:  # fmt: skip
     """Calm what was hardly ever seen, in the measure in which it was not.
 
     Args:
         seeded: the splats as they started.
+        interior: [N, 3] colours of what is inside the mouth (see `interior_colors`), NaN elsewhere.
     """
     with torch.enable_grad():
         shown, pixels = visibility(model, poses, camera, rows)
@@ -105,9 +113,10 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
     near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), sure, _LOOKALIKES)
     alike = shades[torch.from_numpy(near).to(device)]
     paint = _usual(alike, torch.from_numpy(pixels[near]).to(device))
-    for region, color in INTERIOR.items():
-        inside = torch.from_numpy(head.faces_of(region)[seeded.triangle[doubtful]]).to(device)
-        paint[inside] = torch.tensor(color, device=device)
+    inside = np.isfinite(interior[doubtful, 0])
+    paint[torch.from_numpy(inside).to(device)] = torch.from_numpy(interior[doubtful[inside]].astype(np.float32)).to(
+        device
+    )
     target, hidden = torch.from_numpy(doubtful).to(device), torch.from_numpy(trust <= 0).to(device)
     own = torch.from_numpy(trust[doubtful])[:, None].to(device)
     p["color"][target] = own * p["color"][target] + (1 - own) * paint
@@ -117,12 +126,25 @@ def calm(model: AvatarModel, head: Head, seeded: Splats, poses: PoseTable, camer
     limit = torch.from_numpy(seeded.log_scale).to(device) + _GROWTH
     limit = torch.minimum(limit, np.log(_FLAT) - along_normal(p["quaternion"]).log())
     p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
-    seated = hidden & torch.from_numpy((seeded.mean == 0).all(1)).to(device)
+    seated = hidden & torch.from_numpy((seeded.mean == 0).all(1) & np.isnan(interior[:, 0])).to(device)
     p["mean"][seated, 2] = p["mean"][seated, 2].clamp_max(0)
+    lost = seated & torch.from_numpy(_alone(model, hidden.cpu().numpy())).to(device)
+    lost &= ~torch.from_numpy(head.faces_of("scalp")[seeded.triangle]).to(device)
+    thickness = (p["log_scale"].exp() * along_normal(p["quaternion"])).square().sum(1).sqrt()
+    p["mean"][lost] = 0
+    p["mean"][lost, 2] = -_SUNK * thickness[lost]
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
     torso = head.torso_faces()[seeded.triangle]
     p["logit_opacity"][torch.from_numpy(torso & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
+
+
+def _alone(model: AvatarModel, hidden: np.ndarray) -> np.ndarray:
+    """[N] hidden splats with nothing near that was ever seen: nobody knows better than the mesh where they are."""
+    rest = model.rest_means().numpy()
+    out = hidden.copy()
+    out[hidden] = KDTree(rest[~hidden]).query(rest[hidden])[0] > _NEAR
+    return out
 
 
 def _usual(colors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -22,8 +22,9 @@ from ..errors import TrainingError
 from ..heads.head import Head
 from ..raster import ops
 from ..splats.bases import BasisNetwork, StateScale
+from ..splats.interior import eye_white, interior_colors
 from ..splats.model import AvatarModel, Pose, camera_tensors
-from ..splats.seeding import View, seed
+from ..splats.seeding import View, screen, seed
 from . import checkpoint, metrics
 from .calm import calm
 from .frames import FrameStore, Supervision
@@ -118,8 +119,11 @@ class Trainer:
             ].numpy()
             image = self.store.images[0][row].transpose(1, 2, 0)
             views.append(View(vertices, image, self.store.mattes[0][row, 0]))
-        preset = self.preset
-        return seed(head, views, self.camera, preset.splats, preset.fill, preset.bases, preset.seed)
+        preset, screens = self.preset, [screen(view.vertices, self.camera) for view in views]
+        white = eye_white(head, screens, [view.image for view in views])
+        seeded = seed(head, views, self.camera, preset.splats, preset.fill, preset.bases, preset.seed, white)
+        self.interior = interior_colors(head, seeded.triangle, seeded.barycentric, white)
+        return seeded
 
     def to_cpu(self) -> None:
         """After the last step: what evaluates, draws and saves finds everything in the host's memory."""
@@ -132,7 +136,7 @@ class Trainer:
         """One iteration; returns its loss."""
         preset, done = self.preset, self.iteration / self.preset.iterations
         if self.iteration in (int(share * preset.iterations) for share in _CALM_AT):
-            calmed = calm(self.model, self.head, self.seeded, self.poses, self.camera, self.rows)
+            calmed = calm(self.model, self.head, self.seeded, self.interior, self.poses, self.camera, self.rows)
             self.optimizer.limit(calmed.hidden, calmed.low, calmed.high)
         rng = np.random.default_rng([preset.seed, self.iteration])
         row = self._row()

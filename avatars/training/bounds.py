@@ -1,0 +1,95 @@
+"""Where single splats may go, how large and how long they may get: what one camera cannot tell, and must not guess."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..splats.interior import INTERIOR, TEETH
+from ..splats.model import AvatarModel
+
+_MAX_SCALE = 0.012
+"""Largest standard deviation, m."""
+_MAX_LOG_ASPECT, _MAX_LOG_ASPECT_LIPS, _MAX_LOG_ASPECT_INNER = 2.3, 1.5, 1.1
+"""Log of the largest ratio between a splat's axes; less on lips, and least on eyeballs, teeth and tongue: a needle that
+seems to be a highlight or an edge sticks out as a spike when they turn or open."""
+_MAX_EXTENTS = (1.4, 2.5)
+"""Largest standard deviation in extents, on the skin and in hair and clothes: a few huge ones blur every outline from
+the side."""
+_THICKNESS = (0.3, 1.0)
+"""Largest reach of a splat's axes along the normal, in extents: on the skin, and in hair and clothes."""
+_FAR, _LID_REACH, _EYE_REACH = 1.5, 1.2, 0.7
+"""How far a splat may leave its seat on the skin, on lids and inside the mouth, and on an eyeball, in extents."""
+_FARTHEST = (0.02, 0.02, 0.006)
+"""The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
+_RISE = 0.5
+"""How far a splat may rise above bare skin, in extents: what floats before a face looks right from the front only."""
+_BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
+
+
+def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+    """Bounds of the mean [N, 3] in extents, a mask [N, 9] of what bases may move, and limits [N, 1] of log aspect.
+
+    Splats on the skin stay near it, else they show beside it from the side. Those of the eyeballs stay on or under its
+    surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids. What
+    lies in the mouth does not bend either: what a narrow opening taught would smear in a wide one.
+    """
+    mean = model.parameters["mean"].detach().cpu()
+    low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
+    fill = _fill(model).cpu()
+
+    eye, lid, inner = (
+        torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), ("eyelids",), INTERIOR)
+    )
+    low[lid | inner], high[lid | inner] = -_LID_REACH, _LID_REACH
+    teeth = torch.from_numpy(part(model, *TEETH))
+    low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
+    high[eye, 2] = 0.0
+    farthest = torch.tensor(_FARTHEST) / torch.from_numpy(model.binding.extent)[:, None]
+    low, high = torch.maximum(low, -farthest), torch.minimum(high, farthest)
+    bare = torch.from_numpy(part(model, *_BARE) & ~part(model, *_HAIRY))
+    high[bare, 2] = high[bare, 2].clamp_max(_RISE)
+    low[fill | teeth], high[fill | teeth] = -np.inf, np.inf
+    steady = torch.ones(len(mean), 9)
+    steady[eye | inner, :6] = 0.0
+    aspect = torch.where(eye | inner, _MAX_LOG_ASPECT_INNER, _MAX_LOG_ASPECT)[:, None]
+    aspect[torch.from_numpy(part(model, "lips")) & ~fill] = _MAX_LOG_ASPECT_LIPS
+    return (low, high), steady, aspect
+
+
+def part(model: AvatarModel, *names: str) -> np.ndarray:
+    """[N] bool: splats on these regions of the head, those that it has."""
+    head = model.head.head
+    mask = np.logical_or.reduce([head.regions[name] for name in names if name in head.regions])
+    return mask[model.binding.corner].all(1)
+
+
+def _fill(model: AvatarModel) -> Tensor:
+    """[N] bool: splats of hair and clothes beside the mesh; before training, those on its skin are in their seats."""
+    return model.parameters["mean"].detach().abs().amax(1) > 0
+
+
+def scale_limit(model: AvatarModel) -> Tensor:
+    """[N, 1] log of the largest standard deviation, in extents."""
+    fill = _fill(model)[:, None]
+    most = torch.where(fill, _MAX_EXTENTS[1], _MAX_EXTENTS[0])
+    extent = torch.from_numpy(model.binding.extent)[:, None].to(fill.device)
+    return torch.minimum(_MAX_SCALE / extent, most).log()
+
+
+def thickness(model: AvatarModel) -> Tensor:
+    """[N, 1] log of how far each axis of a splat may reach along the normal of the skin, in extents.
+
+    One camera does not see depth: a needle that points at it looks like a dot, and like a needle from the side.
+    """
+    fill = _fill(model)
+    reach = torch.tensor(_THICKNESS, device=fill.device).log()
+    return torch.where(fill, reach[1], reach[0])[:, None]
+
+
+def along_normal(quaternion: Tensor) -> Tensor:
+    """[N, 3] how much of each axis lies along z, in (0, 1]."""
+    w, x, y, z = torch.nn.functional.normalize(quaternion, dim=1).unbind(1)
+    along = torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1)
+    return along.abs_().clamp_(1e-3, 1)
