@@ -148,7 +148,7 @@ def lesson_loss(made: Tensor, lesson: Task) -> Tensor:
     even = 4 * (error * lesson.weight).sum() / total + 2 * (speed.mean(1) * both).sum() / total
     gap, seen = made[:, GAP] / lesson.wide, lesson.target[:, GAP] / lesson.wide
     closed, opened = (seen < CLOSED_SHARE) * lesson.weight, (seen > OPEN_SHARE) * lesson.weight
-    ajar = ((gap - _SHUT).clamp_min(0) * closed).sum() / closed.sum().clamp_min(5)
+    ajar = ((gap - seen.clamp_min(_SHUT)).clamp_min(0) * closed).sum() / closed.sum().clamp_min(5)
     narrow = ((_PARTED - gap).clamp_min(0) * opened).sum() / opened.sum().clamp_min(5)
     return even + 3 * (ajar + narrow)
 
@@ -195,7 +195,7 @@ def learn(
             loss = lesson_loss(learner.shape(learner.raw(heard)[-len(part.target) :]), part)
         # Pull towards the style so far, the harder the shorter the clip: what it does not show should not change.
         moved = (learner.log_gain - gain).square().sum() + (learner.bias - bias).square().sum()
-        loss = loss + moved / max(seconds, 1.0)
+        loss = loss + 0.1 * moved / max(seconds, 1.0)
         loss = loss + 0.002 * learner.vector.square().sum()
         if teacher is not None and replay is not None:
             pick = int(torch.randint(0, len(replay), (1,), generator=generator))
