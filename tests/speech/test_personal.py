@@ -191,11 +191,13 @@ def test_lessons_teach_lips_to_meet_and_to_part(sound: np.ndarray, subject: Moti
     moved[GAP] = 1
     even = replace(lesson, moving=torch.zeros(11))  # the terms of closures alone
     half = lesson.target * (1 - moved) + 0.25 * wide * moved
-    for where, by in ((seen < 0.15 * wide, -0.15 * wide), (seen > 0.4 * wide, 0.15 * wide)):
+    met, parted = (seen < 0.15 * wide), (seen > 0.4 * wide)
+    for where, goal in ((met, seen.clamp_min(0.1 * wide)), (parted, torch.full_like(seen, 0.4 * wide))):
         assert where.sum() > 10
-        better = half + by * moved * where[:, None]
+        better = torch.where((moved * where[:, None]) > 0, goal[:, None], half)
         gain = lesson_loss(half, even) - lesson_loss(better, even)
-        assert float(gain) == pytest.approx(3 * 0.15, abs=1e-4)
+        assert float(gain) == pytest.approx(3 * float((goal[where] / wide - 0.25).abs().mean()), abs=1e-4)
+        assert lesson_loss(better, even) < lesson_loss(half, even)
 
 
 def test_low_rank_additions_are_the_same_in_both_runtimes(sound: np.ndarray, subject: Motion) -> None:
