@@ -19,8 +19,8 @@ _MAX_EXTENTS = (1.4, 2.5)
 the side."""
 _THICKNESS = (0.3, 1.0)
 """Largest reach of a splat's axes along the normal, in extents: on the skin, and in hair and clothes."""
-_FAR, _LID_REACH, _EYE_REACH = 1.5, 1.2, 0.7
-"""How far a splat may leave its seat on the skin, on lids and inside the mouth, and on an eyeball, in extents."""
+_FAR, _LID_REACH, _EYE_REACH, _FLESH_REACH = 1.5, 1.2, 0.7, 0.4
+"""How far a splat may leave its seat on the skin, on lids, on an eyeball and on tongue or throat, in extents."""
 _FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
 _RISE = 0.5
@@ -42,7 +42,8 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     eye, lid, inner = (
         torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), ("eyelids",), INTERIOR)
     )
-    low[lid | inner], high[lid | inner] = -_LID_REACH, _LID_REACH
+    low[lid], high[lid] = -_LID_REACH, _LID_REACH
+    low[inner], high[inner] = -_FLESH_REACH, _FLESH_REACH
     teeth = torch.from_numpy(part(model, *TEETH))
     low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
     high[eye, 2] = 0.0

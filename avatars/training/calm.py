@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 
 from ..data import Camera, Splats
 from ..heads.head import Head
+from ..splats.interior import TEETH
 from ..splats.model import AvatarModel
 from ..splats.seeding import lookalikes
 from .bounds import along_normal
@@ -31,6 +32,8 @@ _FLAT = 0.25
 outlines nobody saw are the mesh's own."""
 _LOOKALIKES, _ENOUGH = 24, 100
 """Trusted splats that a doubtful one is held against, and how many there must be in all."""
+_FEW, _SHADE = 20, (0.6, 1.5)
+"""Teeth, as splats, that must have been seen for the others to be as bright, and by how much they may differ."""
 _LENIENCE = 0.05
 """How far a doubtful splat's colour may lie outside those of its lookalikes."""
 _SOLID, _GONE = 1.0, -8.0
@@ -114,6 +117,7 @@ def calm(
     alike = shades[torch.from_numpy(near).to(device)]
     paint = _usual(alike, torch.from_numpy(pixels[near]).to(device))
     inside = np.isfinite(interior[doubtful, 0])
+    interior = _enamelled(head, seeded, interior, shades.cpu().numpy(), pixels * sure)
     paint[torch.from_numpy(inside).to(device)] = torch.from_numpy(interior[doubtful[inside]].astype(np.float32)).to(
         device
     )
@@ -137,6 +141,17 @@ def calm(
     torso = head.torso_faces()[seeded.triangle]
     p["logit_opacity"][torch.from_numpy(torso & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
+
+
+def _enamelled(head: Head, seeded: Splats, interior: np.ndarray, shades: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The mouth's colours [N, 3], with teeth as bright as those that were seen, by weights [N]."""
+    teeth = head.faces_of(*TEETH)[seeded.triangle]
+    if (weight[teeth] > 0).sum() < _FEW:
+        return interior
+    seen, guessed = ((colors[teeth] * weight[teeth, None]).sum(0) for colors in (shades, interior))
+    out = interior.copy()
+    out[teeth] = (out[teeth] * (seen / guessed).clip(*_SHADE)).clip(0, 1)
+    return out
 
 
 def _alone(model: AvatarModel, hidden: np.ndarray) -> np.ndarray:

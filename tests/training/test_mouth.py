@@ -11,6 +11,7 @@ from avatars.heads.head import Head
 from avatars.splats.interior import INTERIOR, TEETH
 from avatars.splats.model import AvatarModel
 from avatars.training.bounds import part
+from avatars.training.calm import _enamelled
 from avatars.training.hollow import BRIGHTEST, Hollow
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
@@ -111,3 +112,19 @@ def test_no_basis_recolours_flesh(scene: tuple[Head, Clip, Track]) -> None:
     assert not trainer.model.bases[flesh].any()
     assert trainer.model.bases[inside & ~flesh][:, 6:].any()
     assert trainer.optimizer.teeth.moved.any()
+
+
+def test_unseen_teeth_are_as_bright_as_seen_ones(scene: tuple[Head, Clip, Track]) -> None:
+    head, clip, track = scene
+    trainer = Trainer(
+        head.shape(track.identity), clip, track, np.arange(19), Preset(size=96, splats=1500, bases=4, iterations=10)
+    )
+    teeth, guessed = part(trainer.model, *TEETH), trainer.interior
+    shades = np.where(teeth[:, None], guessed * [0.8, 0.9, 1.0], 0.5)
+    weight = np.zeros(len(teeth))
+    weight[np.flatnonzero(teeth)[::2]] = 2.0
+    found = _enamelled(trainer.head, trainer.seeded, guessed, shades, weight)
+    np.testing.assert_allclose(found[teeth], guessed[teeth] * [0.8, 0.9, 1.0], rtol=1e-9)
+    np.testing.assert_array_equal(found[~teeth], guessed[~teeth])
+    weight[np.flatnonzero(teeth)[19 * 2 :]] = 0  # too few to know
+    np.testing.assert_array_equal(_enamelled(trainer.head, trainer.seeded, guessed, shades, weight), guessed)
