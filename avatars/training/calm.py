@@ -135,8 +135,12 @@ def calm(
     lost = seated & torch.from_numpy(_alone(model, hidden.cpu().numpy())).to(device)
     lost &= ~torch.from_numpy(head.faces_of("scalp")[seeded.triangle]).to(device)
     thickness = (p["log_scale"].exp() * along_normal(p["quaternion"])).square().sum(1).sqrt()
+    strayed = p["mean"].detach().clone()
     p["mean"][lost] = 0
     p["mean"][lost, 2] = -_SUNK * thickness[lost]
+    with torch.enable_grad():
+        back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > _SHOWN[0]).to(device)
+    p["mean"][lost & back] = strayed[lost & back]  # seats behind an ear's rim, say, are in sight
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
     torso = head.torso_faces()[seeded.triangle]
     p["logit_opacity"][torch.from_numpy(torso & (shown < _NEVER)).to(device)] = _GONE
