@@ -69,7 +69,8 @@ def quality(track: Track, clip: Clip, head: Head) -> dict[str, Any]:
         name: _rms(error[:, [i for i in rows if valid[i]]]) for name, rows in REGIONS.items() if valid[list(rows)].any()
     }
     yaw, pitch = _angles(track)
-    moves = _moves(_in_head(track, points))
+    # On the face itself: a nod moves what a detector sees of a mouth, not the mouth.
+    moves = _moves(_in_head(track, landmark_points(track, person, detected=False)))
     out: dict[str, Any] = {
         "landmark_rmse_px": {name: round(value, 3) for name, value in rmse.items()},
         "jitter_px": round(_jitter(track, pixels) / scale, 3),
@@ -84,28 +85,30 @@ def quality(track: Track, clip: Clip, head: Head) -> dict[str, Any]:
     return out | {"advice": _advice(out, clip)}
 
 
-def landmark_points(track: Track, head: Head) -> np.ndarray:
+def landmark_points(track: Track, head: Head, detected: bool = True) -> np.ndarray:
     """Posed landmarks [T, 478, 3] m in camera coordinates, NaN where the head has none.
-
-    They are where a detector sees them: its habit and the track's landmark offsets move each landmark in the head's
-    rest coordinates, hence turn with its joints.
 
     Args:
         head: made this person's.
+        detected: where a detector sees them: its habit and the track's landmark offsets move each landmark in the
+            head's rest coordinates, hence turn with its joints. Otherwise on the face itself.
     """
     model = HeadModel(head)
     weights = (model.skinning[model.landmark_corners] * model.landmark_barycentric[..., None]).sum(1)
-    habit = Habit.of(head)
+    habit = Habit.of(head) if detected else None
     out = np.empty((len(track.frame), len(track.landmark_offsets), 3), np.float32)
     for first in range(0, len(out), _CHUNK):
         rows = slice(first, first + _CHUNK)
         turns = [geometry.matrix_from_rotvec(_tensor(getattr(track, n)[rows])) for n in ("rotation", "torso_rotation")]
         expression, place = _tensor(track.expression[rows]), _tensor(track.translation[rows])
         pose = (expression, turns[0], place, turns[1], _tensor(track.torso_translation[rows]))
-        moves = habit.moves(track.expression[rows], turns[0].numpy(), track.translation[rows])
-        offsets = _tensor(track.landmark_offsets + moves)
-        bones = torch.einsum("lj,bjxy->blxy", weights, model.transforms(*pose)[:, :, :3, :3])
-        out[rows] = (model.landmarks(model.pose(*pose)) + (bones @ offsets[..., None])[..., 0]).numpy()
+        points = model.landmarks(model.pose(*pose))
+        if habit:
+            moves = habit.moves(track.expression[rows], turns[0].numpy(), track.translation[rows])
+            offsets = _tensor(track.landmark_offsets + moves)
+            bones = torch.einsum("lj,bjxy->blxy", weights, model.transforms(*pose)[:, :, :3, :3])
+            points = points + (bones @ offsets[..., None])[..., 0]
+        out[rows] = points.numpy()
     return out
 
 
