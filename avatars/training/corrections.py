@@ -1,7 +1,9 @@
 """From landmark parameters to photometric corrections: what refinement taught on training frames, carried to new ones.
 
 A ridge regression on standardised features, one strength per group of outputs, chosen by cross-validation over blocks
-of time; a group that cross-validation does not help is switched off. Frame by frame, so that it also runs live.
+of time; a group that cross-validation does not help is switched off. How a body turns and where it goes make one group,
+judged by where that takes its surface: either alone would undo what the other makes good. Frame by frame, so that it
+also runs live.
 """
 
 from __future__ import annotations
@@ -15,6 +17,14 @@ from ..splats.model import Pose
 _STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _BLOCK = 8
 """Frames that are held out together: neighbours in time would give each other away, a whole scene is another person."""
+
+_HEAD = np.array([[0.07, 0, 0], [-0.07, 0, 0], [0, 0.1, 0], [0, -0.1, 0.05], [0, 0, 0.1], [0, 0, -0.05]])
+_BUST = np.array(
+    [[0.1, -0.05, 0], [-0.1, -0.05, 0], [0, 0, 0.05], [0, -0.1, 0.07], [0.15, -0.12, 0], [-0.15, -0.12, 0]]
+)
+"""m, places by which a movement is judged: of a head, about its origin, and of a bust, about the base of the neck."""
+_DEPTH = 0.2
+"""What a metre towards the camera counts, beside one across the picture."""
 
 
 def _pose_features(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -39,16 +49,24 @@ _PARTS = (("eyeLook",), ("eyeBlink", "eyeSquint", "eyeWide"), ("brow",), ("",))
 
 
 def _groups(names: tuple[str, ...]) -> list[np.ndarray]:
-    """Columns of y that share a strength: head, torso, and parts of the expression."""
-    groups = [np.arange(first, first + 3) for first in (0, 3, 6, 9)]
-    left = dict(enumerate(names))
+    """Columns of an expression that share a strength."""
+    groups, left = [], dict(enumerate(names))
     for starts in _PARTS:
         found = [i for i, name in left.items() if name.startswith(starts)]
         for i in found:
             del left[i]
         if found:
-            groups.append(12 + np.array(found))
+            groups.append(np.array(found))
     return groups
+
+
+def _travel(places: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """[6, 3 n]: how places [n, 3] of a body at a rotation [3, 3] move for a small turn and shift [6] of it."""
+    x, y, z = (places @ rotation.T).T
+    o = np.zeros_like(x)
+    turned = np.stack([np.stack([o, -z, y], 1), np.stack([z, o, -x], 1), np.stack([-y, x, o], 1)])  # axis x place
+    shifted = np.broadcast_to(np.eye(3)[:, None], (3, len(places), 3))
+    return (np.concatenate([turned, shifted]) * [1, 1, _DEPTH]).reshape(6, -1)
 
 
 def fit(before: Pose, after: Pose, rows: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -82,7 +100,12 @@ def fit(before: Pose, after: Pose, rows: np.ndarray, names: tuple[str, ...]) -> 
         ],
         1,
     )
-    weight, explained = _grouped_ridge(features(x_pose, scale, torso=True), y, _groups(names))
+    head, bust = (
+        _travel(places, scale[mean]) for places, mean in ((_HEAD, "rotation_mean"), (_BUST, "torso_rotation_mean"))
+    )
+    groups = [(np.arange(6), head), (np.arange(6, 12), bust)]
+    groups += [(12 + columns, np.eye(len(columns))) for columns in _groups(names)]
+    weight, explained = _grouped_ridge(features(x_pose, scale, torso=True), y, groups)
     torso = np.concatenate(
         [
             _turn(y_pose.torso_rotation, scale["torso_rotation_mean"]),
@@ -90,9 +113,7 @@ def fit(before: Pose, after: Pose, rows: np.ndarray, names: tuple[str, ...]) -> 
         ],
         1,
     )
-    torso_weight, torso_explained = _grouped_ridge(
-        features(x_pose, scale, torso=False), torso, [np.arange(3), np.arange(3, 6)]
-    )
+    torso_weight, torso_explained = _grouped_ridge(features(x_pose, scale, torso=False), torso, [(np.arange(6), bust)])
     return {k: v.astype(np.float32) for k, v in scale.items()} | {
         "weight": weight.astype(np.float32),
         "torso_weight": torso_weight.astype(np.float32),
@@ -136,18 +157,22 @@ def _mean_rotation(rotation: torch.Tensor) -> np.ndarray:
     return (u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt).astype(np.float32)
 
 
-def _grouped_ridge(x: np.ndarray, y: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [D, n], and for each group the share of variance explained on held-out blocks (0: switched off)."""
+def _grouped_ridge(
+    x: np.ndarray, y: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [D, n], and for each group (its columns of y, and what they cause) the share of its effect explained on
+    held-out blocks (0: switched off).
+    """
     weight, explained = np.zeros((x.shape[1], y.shape[1])), np.zeros(len(groups))
-    for i, group in enumerate(groups):
-        weight[:, group], explained[i] = _best_ridge(x, y[:, group])
+    for i, (columns, effect) in enumerate(groups):
+        weight[:, columns], explained[i] = _best_ridge(x, y[:, columns], effect)
     return weight, explained
 
 
-def _best_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights and the share of variance explained on held-out blocks; zero weights where that is not positive."""
+def _best_ridge(x: np.ndarray, y: np.ndarray, effect: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights, and the share of y @ effect explained on held-out blocks; zero weights where that is not positive."""
     blocks = np.arange(len(x)) // _BLOCK
-    total = float((y**2).sum())
+    total = float(((y @ effect) ** 2).sum())
     best, found = 0.0, None
     for strength in _STRENGTHS:
         error = 0.0
@@ -155,7 +180,8 @@ def _best_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
             held = blocks == block
             if not held.any() or held.all():
                 continue
-            error += float(((y[held] - x[held] @ _ridge(x[~held], y[~held], strength)) ** 2).sum())
+            missed = y[held] - x[held] @ _ridge(x[~held], y[~held], strength)
+            error += float(((missed @ effect) ** 2).sum())
         explained = 1 - error / max(total, 1e-20)
         if explained > best:
             best, found = explained, strength

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from avatars import geometry
 from avatars.data import Clip, Track
@@ -76,3 +78,33 @@ def test_eyes_do_not_pay_for_the_lips() -> None:
     assert np.abs(weight[:, gaze]).max() == 0
     found = corrections.apply(learned, before, head.expression_low - 1, head.expression_high + 1)
     assert float((found.expression - after.expression)[:, lip].abs().mean()) < 0.01
+
+
+def test_what_a_place_travels_is_what_a_small_movement_does() -> None:
+    rng = np.random.default_rng(3)
+    places, turned = rng.normal(size=(5, 3)) * 0.1, Rotation.from_rotvec(rng.normal(size=3))
+    small = 1e-5 * rng.normal(size=6)
+    before = turned.apply(places)
+    after = (Rotation.from_rotvec(small[:3]) * turned).apply(places) + small[3:]
+    found = small @ corrections._travel(places, turned.as_matrix())
+    np.testing.assert_allclose(found.reshape(-1, 3), (after - before) * [1, 1, corrections._DEPTH], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_turn_is_never_believed_without_the_shift_that_goes_with_it(seed: int) -> None:
+    """Refined heads turn about a point that is not their origin: half of such a movement is worse than none."""
+    head, _, track = make_scene(frames=80, size=16)
+    before, rng = Pose.of_track(track), np.random.default_rng(seed)
+    lawful = 0.05 * before.expression[:, [head.expression_names.index("jawOpen")]]
+    turn = lawful * torch.tensor([1.0, 0, 0]) + torch.from_numpy(0.05 * rng.normal(size=(80, 3)).astype(np.float32))
+    spin = geometry.matrix_from_rotvec(turn)
+    pivot = before.rotation @ torch.tensor([0.0, 0, 0.1]) + before.translation  # the face, before the origin
+    after = Pose(
+        before.expression, spin @ before.rotation, (spin @ (before.translation - pivot)[..., None])[..., 0] + pivot,
+        before.torso_rotation, before.torso_translation,
+    )  # fmt: skip
+    learned = corrections.fit(before, after, np.arange(80), head.expression_names)
+    assert learned["weight"][:, :3].any() == learned["weight"][:, 3:6].any()
+    found = corrections.apply(learned, before, head.expression_low, head.expression_high)
+    face = found.rotation @ torch.tensor([0.0, 0, 0.1]) + found.translation
+    assert float((face - pivot).norm(dim=1).mean()) < 0.0015  # it never moved; turned about the origin it does by 7 mm
