@@ -2,7 +2,8 @@
 
 Footage shows it through a slit, a little at a time, and beside teeth that are never quite where the mesh has them. Left
 alone, the splats of tongue and throat take on the teeth, the lips and the shade between them, and a mouth that opens
-wider than in the film shows blots. Their colours are therefore kept smooth and below what flesh can be.
+wider than in the film shows blots. Their colours are therefore kept smooth, but for the shade of a round tongue, and
+below what flesh can be.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..splats.interior import tongue_shade
 from ..splats.model import AvatarModel
 
 BRIGHTEST = {"mouth_interior": (0.50, 0.28, 0.28), "tongue": (0.78, 0.46, 0.48)}
@@ -27,7 +29,7 @@ class Hollow:
     def __init__(self, model: AvatarModel) -> None:
         head, corner = model.head.head, model.binding.corner
         rest = model.rest_means().numpy()
-        index, high, blocks = [], [], []
+        index, high, blocks, shades = [], [], [], []
         for name, brightest in BRIGHTEST.items():
             if name not in head.regions:
                 continue
@@ -36,11 +38,14 @@ class Hollow:
             near = np.exp(-0.5 * (apart / _REACH) ** 2)
             index.append(chosen)
             high.append(np.tile(brightest, (len(chosen), 1)))
+            shades.append(tongue_shade(head, rest[chosen]) if name == "tongue" else np.ones(len(chosen)))
             blocks.append(torch.from_numpy((near / near.sum(1, keepdims=True)).astype(np.float32)))
         empty = np.zeros(0, np.int64)
         self.splats = torch.from_numpy(np.concatenate([empty, *index])).to(model.device)
         """Which splats these are."""
         self._high = torch.from_numpy(np.concatenate([np.zeros((0, 3)), *high]).astype(np.float32)).to(model.device)
+        shade = np.concatenate([np.zeros(0), *shades])[:, None].astype(np.float32)
+        self._shade = torch.from_numpy(shade).to(model.device)
         self._mean = torch.block_diag(*blocks).to(model.device) if blocks else torch.zeros(0, 0)
 
     @torch.no_grad()
@@ -49,4 +54,5 @@ class Hollow:
         if step % _EVERY or not len(self.splats):
             return
         own = color[self.splats]
-        color[self.splats] = torch.minimum(own.lerp(self._mean @ own, _SHARE), self._high)
+        smooth = self._shade * (self._mean @ (own / self._shade))
+        color[self.splats] = torch.minimum(own.lerp(smooth, _SHARE), self._high)

@@ -7,7 +7,7 @@ import pytest
 
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
-from avatars.splats.interior import INTERIOR, eye_white, interior_colors
+from avatars.splats.interior import INTERIOR, eye_white, interior_colors, tongue_shade
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,18 @@ def test_skin_is_none_of_it(head: Head) -> None:
     every = np.arange(len(head.faces))
     colors = interior_colors(head, every, np.full((len(every), 3), 1 / 3), np.full(3, 0.7))
     np.testing.assert_array_equal(np.isfinite(colors[:, 0]), np.any([head.faces_of(n) for n in INTERIOR], 0))
+
+
+def test_a_tongue_is_round_and_darkest_at_its_root(head: Head) -> None:
+    tongue = head.template[head.regions["tongue"]]
+    low, high = tongue.min(0), tongue.max(0)
+    middle = (low + high) / 2
+    half = (high[0] - low[0]) / 2
+
+    def at(x: float, z: float) -> float:
+        return float(tongue_shade(head, np.array([[middle[0] + x * half, middle[1], z]]))[0])
+
+    assert at(0.4, high[2]) > 1.5 * at(0.4, low[2])
+    assert at(0.4, high[2]) > at(0.8, high[2]) > at(1.0, high[2])
+    assert at(0.4, high[2]) > at(0.0, high[2])  # a furrow
+    assert at(0.4, high[2]) == pytest.approx(at(-0.4, high[2]))
