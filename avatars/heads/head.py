@@ -142,6 +142,11 @@ class Head:
         """[F] bool: triangles that follow the torso more than the head."""
         return self.skinning[self.faces, 0].mean(1) > 0.5
 
+    def bust_faces(self) -> np.ndarray:
+        """[F] bool: triangles of the torso below the neck, where clothes are."""
+        neck = self.regions.get("neck")
+        return self.torso_faces() if neck is None else self.torso_faces() & ~neck[self.faces].any(1)
+
     def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """(arrays by name, plain words): all that a file needs to hold."""
         arrays = {name: getattr(self, name) for name in _SHAPES}

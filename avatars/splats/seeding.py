@@ -28,8 +28,10 @@ DENSITY = {
     "eyeball_r": 5.0,
 }
 """Splats per area relative to neck and hair, by region; the last that applies wins."""
-_UNSEEN_HEAD, _UNSEEN_TORSO, _OUTSIDE = 0.3, 0.02, 0.03
+_UNSEEN_HEAD, _UNSEEN_BUST, _OUTSIDE = 0.3, 0.02, 0.03
 _EXTENT = (0.0004, 0.02)
+_RIM = 0.006
+"""Share of the picture's width next to the outline where skin has taken some of the background's colour."""
 
 
 @dataclass
@@ -114,9 +116,9 @@ def _density(head: Head, screens: list[np.ndarray], camera: Camera) -> np.ndarra
         facing |= _signed_area(corners) < 0  # pixel rows grow downwards, so outward triangles turn clockwise
         middle = corners[..., :2].mean(1)
         inside |= ((middle > -30) & (middle < limit)).all(1)
-    torso = head.torso_faces()
-    density[~facing & ~torso] *= _UNSEEN_HEAD
-    density[~facing & torso] *= _UNSEEN_TORSO
+    bust = head.bust_faces()
+    density[~facing & ~bust] *= _UNSEEN_HEAD
+    density[~facing & bust] *= _UNSEEN_BUST
     eyes = (head.regions["eyeball_l"] | head.regions["eyeball_r"])[head.faces].any(1)
     density[eyes & ~facing] = 0.02
     density[~inside] *= _OUTSIDE
@@ -239,7 +241,8 @@ def _colors(
         # Near the silhouette the z-buffer shows a neighbour: accept any triangle that shares a corner.
         front = (head.faces[face[y, x]][:, :, None] == head.faces[triangle][:, None, :]).any((1, 2)) & (face[y, x] >= 0)
         front[on_surface:] = True
-        use = inside & front & (view.matte[y, x] > 127)
+        solid = ndimage.binary_erosion(view.matte > 127, iterations=round(_RIM * camera.width) + 1, border_value=1)
+        use = inside & front & np.where(np.arange(len(x)) < on_surface, solid[y, x], view.matte[y, x] > 127)
         total[use] += view.image[y[use], x[use]] / 255.0
         weight[use] += 1
     color = np.where(weight[:, None] > 0, total / np.maximum(weight, 1)[:, None], np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from ..splats.interior import INTERIOR, TEETH
@@ -25,6 +26,10 @@ _FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
 _RISE = 0.5
 """How far a splat may rise above bare skin, in extents: what floats before a face looks right from the front only."""
+_TONES, _CONTRAST, _CLOSE = 24, 0.15, 0.006
+"""Neighbours among whose seeded colours a splat of bare skin keeps, how far it may lie beside them, and how far, in m,
+from the skin one may be seeded to belong to it.
+"""
 _BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
 
 
@@ -57,6 +62,26 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     aspect = torch.where(eye | inner, _MAX_LOG_ASPECT_INNER, _MAX_LOG_ASPECT)[:, None]
     aspect[torch.from_numpy(part(model, "lips")) & ~fill] = _MAX_LOG_ASPECT_LIPS
     return (low, high), steady, aspect
+
+
+def tones(model: AvatarModel) -> tuple[Tensor, Tensor]:
+    """Least and most colour [N, 3] before training: what lies on bare skin looks like the skin around it, so that no
+    pair of thin splats, one black and one white, and none on an outline makes up from the front what are smudges from
+    the side.
+    """
+    color = model.parameters["color"].detach()
+    low, high = torch.zeros_like(color), torch.ones_like(color)
+    bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
+    fill = _fill(model).cpu().numpy()
+    off = model.parameters["mean"].detach().cpu().numpy() * model.binding.extent[:, None]
+    skin, close = bare & ~fill, bare & (np.linalg.norm(off, axis=1) < _CLOSE)
+    if skin.sum() >= _TONES:
+        places = model.rest_means().detach().cpu().numpy()
+        near = torch.from_numpy(KDTree(places[skin]).query(places[close], _TONES)[1]).to(color.device)
+        kin, rows = color[torch.from_numpy(skin).to(color.device)], torch.from_numpy(close).to(color.device)
+        low[rows] = kin[near].amin(1) - _CONTRAST
+        high[rows] = kin[near].amax(1) + _CONTRAST
+    return low.clamp(0, 1), high.clamp(0, 1)
 
 
 def part(model: AvatarModel, *names: str) -> np.ndarray:

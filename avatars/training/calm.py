@@ -37,13 +37,17 @@ _FEW, _SHADE = 20, (0.6, 1.5)
 _LENIENCE = 0.05
 """How far a doubtful splat's colour may lie outside those of its lookalikes."""
 _SOLID, _GONE = 1.0, -8.0
-"""Least logit of a hidden splat's opacity, so that from the side nothing shines through; and its logit where the torso
-was never in the picture: what is seeded there is too sparse to be anything but blots in the air."""
+"""Least logit of a hidden splat's opacity, so that from the side nothing shines through; and its logit where the
+bust was never in the picture: what is seeded there is too sparse to be anything but blots in the air."""
 _NEAR, _SUNK = 0.012, 1.5
 """m to the nearest seen splat beyond which a hidden one returns to its seat, and by how many of its standard deviations
 along the normal it lies under the mesh, so that the outline is the mesh's."""
+_CHEEK = 0.004
+"""m by which what nobody saw of the mouth's walls lies further in than the mesh has it: cheeks are thin, and their own
+splats may have settled under the skin.
+"""
 _NEVER = 0.01
-"""Share of its footprint under which a splat of the torso was never in the picture."""
+"""Share of its footprint under which a splat of the bust was never in the picture."""
 
 
 def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +134,9 @@ def calm(
     limit = torch.from_numpy(seeded.log_scale).to(device) + _GROWTH
     limit = torch.minimum(limit, np.log(_FLAT) - along_normal(p["quaternion"]).log())
     p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
+    walls = hidden & torch.from_numpy(head.faces_of("mouth_interior")[seeded.triangle]).to(device)
+    p["mean"][walls] = 0
+    p["mean"][walls, 2] = torch.from_numpy(_CHEEK / seeded.extent).to(device)[walls]
     seated = hidden & torch.from_numpy((seeded.mean == 0).all(1) & np.isnan(interior[:, 0])).to(device)
     p["mean"][seated, 2] = p["mean"][seated, 2].clamp_max(0)
     lost = seated & torch.from_numpy(_alone(model, hidden.cpu().numpy())).to(device)
@@ -142,8 +149,8 @@ def calm(
         back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > _SHOWN[0]).to(device)
     p["mean"][lost & back] = strayed[lost & back]  # seats behind an ear's rim, say, are in sight
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
-    torso = head.torso_faces()[seeded.triangle]
-    p["logit_opacity"][torch.from_numpy(torso & (shown < _NEVER)).to(device)] = _GONE
+    bust = head.bust_faces()[seeded.triangle]
+    p["logit_opacity"][torch.from_numpy(bust & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
 
 

@@ -53,8 +53,8 @@ class Optimizer:
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
-        color = model.parameters["color"].detach()
-        self.color_low, self.color_high = torch.zeros_like(color), torch.ones_like(color)
+        self.tones = bounds.tones(model)
+        self.color_low, self.color_high = (tone.clone() for tone in self.tones)
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         self.steps, self.basis_steps = 0, 0
@@ -97,7 +97,9 @@ class Optimizer:
     @torch.no_grad()
     def limit(self, hidden: Tensor, low: Tensor, high: Tensor) -> None:
         """From now on splats [N] bool stay as they are, and colours [N, 3] within bounds."""
-        self.frozen, self.color_low, self.color_high = hidden, low.clamp(0, 1), high.clamp(0, 1)
+        self.frozen = hidden
+        self.color_low = torch.maximum(low, self.tones[0])
+        self.color_high = torch.maximum(torch.minimum(high, self.tones[1]), self.color_low)
         for moment in (*self.first.values(), *self.second.values(), self.bases_first, self.bases_second):
             moment[hidden] = 0
 

@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 from avatars import geometry
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
+from avatars.splats.interior import INTERIOR
 from avatars.training import metrics
 from avatars.training.build import conclude, thin
 from avatars.training.calm import calm, visibility
@@ -94,9 +95,15 @@ def test_calming_costs_nothing_that_shows(trained: Trainer) -> None:
     assert (mean[home, 2] < 0).all()
     assert visibility(trained.model, trained.poses, trained.camera, TRAIN)[0][home].max() < 0.05  # out of sight there
     opacity = torch.sigmoid(trained.model.parameters["logit_opacity"].detach())
-    torso = trained.head.skinning[trained.head.faces[trained.seeded.triangle], 0].mean(1) > 0.5
-    never = torch.from_numpy(torso & (seen < 0.01))
+    never = torch.from_numpy(trained.head.bust_faces()[trained.seeded.triangle] & (seen < 0.01))
     assert never.any()
+    neck = trained.head.torso_faces() & ~trained.head.bust_faces()
+    assert (neck[trained.seeded.triangle] & (seen < 0.01)).any()  # the nape, which stays
+    walls = hidden.numpy() & trained.head.faces_of("mouth_interior")[trained.seeded.triangle]
+    assert walls.sum() > 5
+    np.testing.assert_allclose(
+        mean[walls] * trained.seeded.extent[walls, None], [[0, 0, 0.004]] * walls.sum(), atol=1e-6
+    )
     assert opacity[never].max() < 1e-3
     assert opacity[hidden & ~never].min() > 0.7
     color = trained.model.parameters["color"].detach()[hidden]
@@ -171,6 +178,19 @@ def test_no_axis_reaches_far_along_the_normal(trained: Trainer) -> None:
     bound = torch.from_numpy((trained.seeded.mean == 0).all(1))
     assert 0.2 < float(limit[bound].median()) < 0.4 < float(limit[~bound].median()) <= 1.0
     assert float((reach / limit).max()) < 1.1  # measured 1.02: quaternions move on between two applications
+
+
+def test_skin_keeps_the_colours_of_skin(trained: Trainer) -> None:
+    """A black and a white veil that make up a cheek together are two blots from the side."""
+    head, triangle, (low, high) = trained.head, trained.seeded.triangle, trained.optimizer.tones
+    lips = head.faces_of("lips")[triangle]
+    assert not low[lips].any()
+    assert (high[lips] == 1).all()
+    skin = head.faces_of("face", "ears", "neck") & ~head.faces_of("brows", "scalp", "lips", "eyelids", *INTERIOR)
+    bare = torch.from_numpy(skin[triangle] & (trained.seeded.mean == 0).all(1))
+    color = trained.model.parameters["color"].detach()
+    assert 0.3 < float((high - low)[bare].median()) < 0.8  # measured .67, with skin as sparse as this
+    assert bool(((color >= low - 1e-6) & (color <= high + 1e-6))[bare].all())
 
 
 def test_sparse_splats_stay_near_their_seat(trained: Trainer) -> None:

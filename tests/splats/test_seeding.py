@@ -1,0 +1,59 @@
+"""Where splats start, and in which colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from avatars.data import Camera
+from avatars.heads.anny import default_head
+from avatars.heads.head import Head
+from avatars.raster.mesh import rasterize_mesh
+from avatars.splats.seeding import View, screen, seed
+
+SIZE = 128
+SKIN, WALL = (160, 110, 90), (200, 0, 200)
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return default_head()
+
+
+@pytest.fixture(scope="module")
+def camera() -> Camera:
+    return Camera(260.0, 260.0, SIZE / 2, SIZE / 2, SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def view(head: Head, camera: Camera) -> View:
+    """A head of one colour before a wall that shines into its outline."""
+    vertices = head.template * [1.0, -1.0, -1.0] + [0, 0, 0.6]
+    inside = rasterize_mesh(screen(vertices, camera), head.faces, SIZE, SIZE).face >= 0
+    rim = inside & np.logical_not(ndimage.binary_erosion(inside, border_value=1))
+    image = np.where(inside[..., None] & ~rim[..., None], np.array(SKIN), np.array(WALL)).astype(np.uint8)
+    return View(vertices.astype(np.float32), image, np.where(inside, 255, 0).astype(np.uint8))
+
+
+def test_skin_takes_nothing_from_what_shines_past_its_outline(head: Head, camera: Camera, view: View) -> None:
+    splats = seed(head, [view], camera, 2000, 0.0, 4, 0, np.full(3, 0.7))
+    outside = ~head.faces_of("mouth_interior", "tongue", "teeth_upper", "teeth_lower")[splats.triangle]
+    np.testing.assert_allclose(splats.color[outside], np.tile(np.array(SKIN) / 255, (outside.sum(), 1)), atol=1e-6)
+
+
+def test_few_splats_go_where_nobody_looks_but_to_the_nape(head: Head, camera: Camera, view: View) -> None:
+    splats = seed(head, [view], camera, 4000, 0.0, 4, 0, np.full(3, 0.7))
+    corners = head.template[head.faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area, back = np.linalg.norm(normal, axis=1) / 2, normal[:, 2] < 0
+
+    def density(where: np.ndarray) -> float:
+        return float(where[splats.triangle].sum() / area[where].sum())
+
+    bust, neck = head.bust_faces(), head.faces_of("neck")
+    assert not (bust & neck).any()
+    assert (head.torso_faces() & neck).any()  # its lower half follows the torso more than the head
+    lower = neck & head.torso_faces() & back
+    assert density(lower) > 5 * density(bust & back)
+    assert density(neck & ~back) > 2 * density(lower)
