@@ -69,19 +69,16 @@ def tones(model: AvatarModel) -> tuple[Tensor, Tensor]:
     pair of thin splats, one black and one white, and none on an outline makes up from the front what are smudges from
     the side.
     """
-    color = model.parameters["color"].detach()
-    low, high = torch.zeros_like(color), torch.ones_like(color)
+    color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
+    low, high = np.zeros_like(color), np.ones_like(color)
     bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
-    fill = _fill(model).cpu().numpy()
-    off = model.parameters["mean"].detach().cpu().numpy() * model.binding.extent[:, None]
-    skin, close = bare & ~fill, bare & (np.linalg.norm(off, axis=1) < _CLOSE)
+    skin = bare & ~_fill(model).cpu().numpy()
+    close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
     if skin.sum() >= _TONES:
         places = model.rest_means().detach().cpu().numpy()
-        near = torch.from_numpy(KDTree(places[skin]).query(places[close], _TONES)[1]).to(color.device)
-        kin, rows = color[torch.from_numpy(skin).to(color.device)], torch.from_numpy(close).to(color.device)
-        low[rows] = kin[near].amin(1) - _CONTRAST
-        high[rows] = kin[near].amax(1) + _CONTRAST
-    return low.clamp(0, 1), high.clamp(0, 1)
+        kin = color[skin][KDTree(places[skin]).query(places[close], _TONES)[1]]
+        low[close], high[close] = kin.min(1) - _CONTRAST, kin.max(1) + _CONTRAST
+    return torch.from_numpy(low.clip(0, 1)).to(model.device), torch.from_numpy(high.clip(0, 1)).to(model.device)
 
 
 def part(model: AvatarModel, *names: str) -> np.ndarray:
