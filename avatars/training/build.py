@@ -28,6 +28,7 @@ from ..splats.model import Pose
 from ..tracking.personal import personalise
 from ..tracking.track import load_track, save_track, track
 from . import corrections
+from .bite import seat_teeth
 from .evaluate import Evaluation, evaluate
 from .frames import split
 from .loop import Progress, Trainer
@@ -188,9 +189,13 @@ def tracked_clip(
     return found
 
 
+_TRAINING = 2
+"""Raise it when a person's head, or what is seeded on it, comes out differently: half a training would not fit."""
+
+
 def training_name(preset: Preset, test: str, tracked: Track) -> str:
     """Of a training's folder in its run: other settings, or another track, are another training."""
-    words = [preset.to_json(), test, tracked.camera.to_json(), tracked.head]
+    words = [_TRAINING, preset.to_json(), test, tracked.camera.to_json(), tracked.head]
     digest = hashlib.sha256(json.dumps(words, sort_keys=True).encode())
     for part in (
         tracked.identity, tracked.landmark_offsets, tracked.frame, tracked.expression, tracked.rotation,
@@ -211,6 +216,7 @@ def prepare(
     """
     person, thinned = personalise(head, thin(tracked, preset.frames))
     train_rows, test_rows = split(thinned.times, test)
+    person = seat_teeth(person, clip, thinned, train_rows)
     return Trainer(person, clip, thinned, train_rows, preset, device), thinned, train_rows, test_rows
 
 

@@ -43,15 +43,23 @@ def make_scene(frames: int = 24, size: int = 96, seed: int = 3) -> tuple[Head, C
         confidence=np.ones(frames, np.float32),
         head={"name": head.name, "version": head.version, "sha256": head.sha256},
     ).validate()
-    return head, _draw(head, track, size, rng), track
+    return head, draw(head, track, size, rng), track
 
 
-def _draw(head: Head, track: Track, size: int, rng: np.random.Generator) -> Clip:
+_PAINT = {
+    "lips": (0.7, 0.25, 0.25), "brows": (0.2, 0.15, 0.1), "scalp": (0.25, 0.2, 0.15), "shoulders": (0.2, 0.3, 0.5),
+}  # fmt: skip
+
+
+def draw(
+    head: Head, track: Track, size: int, rng: np.random.Generator,
+    paint: dict[str, tuple[float, float, float]] = _PAINT,
+) -> Clip:  # fmt: skip
+    """Film a head of one colour, its regions painted, along a track."""
     model = HeadModel(head)
     colors = np.full((len(head.template), 3), 0.55) + 0.06 * rng.normal(size=(len(head.template), 3))
-    for region, paint in {"lips": (0.7, 0.25, 0.25), "brows": (0.2, 0.15, 0.1), "scalp": (0.25, 0.2, 0.15)}.items():
-        colors[head.regions[region]] = paint
-    colors[head.regions["shoulders"]] = (0.2, 0.3, 0.5)
+    for region, color in paint.items():
+        colors[head.regions[region]] = color
     background = np.array([0.8, 0.85, 0.8])
     images, mattes, marks = [], [], []
     for t in range(len(track.frame)):
