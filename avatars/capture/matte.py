@@ -18,6 +18,10 @@ _NOISE = 0.03
 """Colour distance (of sqrt 3) to the plate that noise and compression make by themselves."""
 _INSIDE, _OUTSIDE = 9.0, 22.0
 """px at 512: deeper than this in the mask is person, farther than this from it is background."""
+_SATURATED = 0.9
+"""Share of the contrast between person and plate at which a pixel is all person: shading takes the rest. Less widens
+soft edges by what lies behind them, more opens holes in the person.
+"""
 _SETTLE = 0.04
 """Colour change between frames up to which the matte of a pixel is averaged over them."""
 
@@ -67,7 +71,7 @@ class Refiner:
         contrast = _distance(person, self._background)
         distance = _distance(picture, self._background)
         floor = 1.5 * self._noise
-        alpha = np.clip((distance - floor) / np.maximum(0.8 * contrast - floor, self._noise), 0, 1)
+        alpha = np.clip((distance - floor) / np.maximum(_SATURATED * contrast - floor, self._noise), 0, 1)
         # A person who wears the background's colour nearby makes "like the plate" say nothing.
         alike = small_sure * np.clip(2 - self._shrink(distance) / (2 * _NOISE), 0, 1)
         reach = 6 * self._scale

@@ -2,8 +2,9 @@
 
 Landmarks say where lips are and nothing about what is behind them. How far teeth reach below the lip differs by
 millimetres between people, and splats of teeth that hang into an open mouth learn to be its darkness: no other opening
-looks right then. In every open mouth of the footage teeth are bright and without colour, the gap below them is not; the
-upper row is put where its edge parts the two best, and takes the lower one and the tongue along.
+looks right then. In an open mouth teeth are bright and without colour, the gap below them is not (Otsu 1979, "A
+Threshold Selection Method from Gray-Level Histograms", tells them apart frame by frame, as lips cast shade). The upper
+row is put where its edge parts the two best in the median frame, and takes the lower one and the tongue along.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ _MOST = 60
 """Frames looked at."""
 _OPEN, _FEW = 0.12, 5
 """Opening, as a share of the mouth's width, from which a frame tells, and how many frames must."""
-_HEIGHTS = np.arange(-2.0, 5.01, 0.5) / 1000
-"""m by which the upper row may be raised."""
+_HEIGHTS = np.arange(-3.0, 8.01, 0.5) / 1000
+"""m by which the upper row is tried raised."""
+_HIGHEST = (-0.002, 0.005)
+"""m by which it may be raised."""
 _LOWER = np.arange(-8.0, 8.01, 0.5) / 1000
 """m by which the lower one is, frame by frame, while the upper one is judged: the jaw's share in an opening of the lips
 is uncertain."""
 _FINE = 3
 """Sub-pixels per pixel and axis."""
-_DARK, _BRIGHT, _CONTRAST = 5, 97, 0.25
-"""Percentiles of `_whiteness` that are gap and teeth, and how far apart they must be to tell."""
+_DARK, _BRIGHT, _CONTRAST, _APART = 5, 97, 0.25, 0.4
+"""Percentiles of `_whiteness` that are gap and teeth, how far apart they must be to tell, and the share of this by
+which the two kinds of pixels of one frame must differ.
+"""
 _MARGIN = 60
 """px around a mouth's opening in which teeth are drawn."""
 
@@ -84,13 +89,28 @@ def raised_by(head: Head, clip: Clip, track: Track, rows: np.ndarray) -> float:
     dark, bright = np.percentile(shown, [_DARK, _BRIGHT])
     if bright - dark < _CONTRAST:
         return 0.0
-    body, total = HeadModel(head), np.zeros(len(_HEIGHTS))
+    body, best = HeadModel(head), []
     for row, (white, inside, corner) in zip(told, pictures, strict=True):
-        evidence = np.where(inside, ((white - dark) / (bright - dark)).clip(0, 1) - 0.5, 0)
+        threshold, apart = _parted(white[inside])
+        if apart < _APART * (bright - dark):
+            continue
+        evidence = np.where(inside, ((white - threshold) / (bright - dark)).clip(-0.5, 0.5), 0)
         mouth = _teeth(head, body, track, int(row), evidence, corner)
         if len(mouth.columns):
-            total += _score(mouth)
-    return float(_HEIGHTS[total.argmax()]) if total.max() > total[np.abs(_HEIGHTS).argmin()] else 0.0
+            best.append(_HEIGHTS[_score(mouth).argmax()])
+    return float(np.median(best).clip(*_HIGHEST)) if len(best) >= _FEW else 0.0
+
+
+def _parted(values: np.ndarray) -> tuple[float, float]:
+    """(threshold between two kinds of values [n] that explains most of their variance, difference of their means)."""
+    if len(values) < 2:
+        return 0.0, 0.0
+    ranked = np.sort(values.astype(float))
+    below, total = np.arange(1, len(ranked)), ranked.cumsum()
+    above = len(ranked) - below
+    low, high = total[:-1] / below, (total[-1] - total[:-1]) / above
+    k = int((below * above * (high - low) ** 2).argmax())
+    return float(low[k] + high[k]) / 2, float(high[k] - low[k])
 
 
 def _opening(clip: Clip, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

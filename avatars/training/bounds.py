@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy.spatial import KDTree
@@ -26,10 +28,18 @@ _FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
 _RISE = 0.5
 """How far a splat may rise above bare skin, in extents: what floats before a face looks right from the front only."""
-_TONES, _CONTRAST, _CLOSE = 24, 0.15, 0.006
-"""Neighbours among whose seeded colours a splat of bare skin keeps, how far it may lie beside them, and how far, in m,
-from the skin one may be seeded to belong to it.
+_TONES, _CONTRAST, _CLOSE = 24, (0.02, 0.15), 0.006
+"""Neighbours among whose seeded colours a splat of bare skin keeps; how far it may lie beside them, from what was only
+seen edge-on to what was seen from the front; and how far, in m, from the skin one may be seeded to belong to it.
 """
+_EDGE, _FRONT = 0.2, 0.6
+"""Mean cosines of the angle it is seen at, up to which a splat is edge-on, and from which it is in front."""
+_GREYER = 1.05
+"""Green and blue that skin darker than its surroundings may have beside its red, as a multiple of theirs: an outline
+that has taken some of the background's colour is greyer.
+"""
+_ANY, _GLOSS = 100.0, 4.0
+"""A multiple of red that bounds nothing; and by how much green and blue may grow as red does in a highlight."""
 _BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
 
 
@@ -64,21 +74,46 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     return (low, high), steady, aspect
 
 
-def tones(model: AvatarModel) -> tuple[Tensor, Tensor]:
-    """Least and most colour [N, 3] before training: what lies on bare skin looks like the skin around it, so that no
-    pair of thin splats, one black and one white, and none on an outline makes up from the front what are smudges from
-    the side.
+@dataclass
+class Tones:
+    """What colours [N, 3] splats may have: low <= color <= high, and green and blue no more than red times `cast`
+    [N, 2], unless red is over `bright` [N, 1]."""
+
+    low: Tensor
+    high: Tensor
+    cast: Tensor
+    bright: Tensor
+
+    def clamp(self, color: Tensor) -> None:
+        """Bring colours within bounds, in place."""
+        torch.minimum(torch.maximum(color, self.low, out=color), self.high, out=color)
+        red, rest = color[:, :1], color[:, 1:]
+        torch.minimum(rest, red * self.cast + _GLOSS * (red - self.bright).clamp_min(0), out=rest)
+
+
+def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
+    """Of a model before training: what lies on bare skin looks like the skin around it, so that no pair of thin splats,
+    one black and one white, and none on an outline makes up from the front what are smudges from the side.
+
+    Args:
+        broadside: [N] how nearly from the front each was seen (see `seeding.broadside`).
     """
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
+    cast, bright = np.full_like(color[:, 1:], _ANY), np.ones_like(color[:, :1])
     bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
     skin = bare & ~_fill(model).cpu().numpy()
     close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
     if skin.sum() >= _TONES:
         places = model.rest_means().detach().cpu().numpy()
         kin = color[skin][KDTree(places[skin]).query(places[close], _TONES)[1]]
-        low[close], high[close] = kin.min(1) - _CONTRAST, kin.max(1) + _CONTRAST
-    return torch.from_numpy(low.clip(0, 1)).to(model.device), torch.from_numpy(high.clip(0, 1)).to(model.device)
+        front = ((broadside[close] - _EDGE) / (_FRONT - _EDGE)).clip(0, 1)[:, None]
+        contrast = _CONTRAST[0] + (_CONTRAST[1] - _CONTRAST[0]) * front
+        low[close], high[close] = kin.min(1) - contrast, kin.max(1) + contrast
+        cast[close] = _GREYER * (kin[..., 1:] / kin[..., :1].clip(0.05)).max(1)
+        bright[close] = kin[..., :1].max(1)
+    found = (low.clip(0, 1), high.clip(0, 1), cast, bright)
+    return Tones(*(torch.from_numpy(value).to(model.device) for value in found))
 
 
 def part(model: AvatarModel, *names: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,9 +36,13 @@ _SOLID = 1.5
 
 
 class Optimizer:
-    """Moves the tensors of an AvatarModel in place."""
+    """Moves the tensors of an AvatarModel in place.
 
-    def __init__(self, model: AvatarModel) -> None:
+    Args:
+        broadside: [N] how nearly from the front each splat was seen (see `seeding.broadside`).
+    """
+
+    def __init__(self, model: AvatarModel, broadside: np.ndarray) -> None:
         self.model = model
         self.first = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
         self.second = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
@@ -53,8 +59,8 @@ class Optimizer:
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
-        self.tones = bounds.tones(model)
-        self.color_low, self.color_high = (tone.clone() for tone in self.tones)
+        self.tones = bounds.tones(model, broadside)
+        self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         self.steps, self.basis_steps = 0, 0
@@ -86,7 +92,7 @@ class Optimizer:
                 scale, self.thickness - bounds.along_normal(self.model.parameters["quaternion"]).log(), out=scale
             )
         color = self.model.parameters["color"]
-        torch.minimum(torch.maximum(color, self.color_low, out=color), self.color_high, out=color)
+        self.colors.clamp(color)
         self.hollow.settle(color, self.steps)
         opacity = self.model.parameters["logit_opacity"]
         opacity[self.solid] = opacity[self.solid].clamp_min(_SOLID)
@@ -98,8 +104,8 @@ class Optimizer:
     def limit(self, hidden: Tensor, low: Tensor, high: Tensor) -> None:
         """From now on splats [N] bool stay as they are, and colours [N, 3] within bounds."""
         self.frozen = hidden
-        self.color_low = torch.maximum(low, self.tones[0])
-        self.color_high = torch.maximum(torch.minimum(high, self.tones[1]), self.color_low)
+        low = torch.maximum(low, self.tones.low)
+        self.colors = replace(self.tones, low=low, high=torch.maximum(torch.minimum(high, self.tones.high), low))
         for moment in (*self.first.values(), *self.second.values(), self.bases_first, self.bases_second):
             moment[hidden] = 0
 
@@ -136,7 +142,7 @@ class Optimizer:
             self.network.cpu().numpy(), self.network_first.cpu().numpy(), self.network_second.cpu().numpy(),
         )  # fmt: skip
         out["frozen"] = self.frozen.cpu().numpy()
-        out["color.low"], out["color.high"] = self.color_low.cpu().numpy(), self.color_high.cpu().numpy()
+        out["color.low"], out["color.high"] = self.colors.low.cpu().numpy(), self.colors.high.cpu().numpy()
         out["teeth"] = torch.stack([self.teeth.moved, self.teeth.first, self.teeth.second]).cpu().numpy()
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
         return out
@@ -161,8 +167,8 @@ class Optimizer:
         for value, saved in zip((self.teeth.moved, self.teeth.first, self.teeth.second), tensors["teeth"], strict=True):
             value.copy_(torch.from_numpy(saved))
         put(self.frozen, "frozen")
-        put(self.color_low, "color.low")
-        put(self.color_high, "color.high")
+        put(self.colors.low, "color.low")
+        put(self.colors.high, "color.high")
         self.steps, self.basis_steps = (int(x) for x in tensors["steps"])
 
 

@@ -182,7 +182,8 @@ def test_no_axis_reaches_far_along_the_normal(trained: Trainer) -> None:
 
 def test_skin_keeps_the_colours_of_skin(trained: Trainer) -> None:
     """A black and a white veil that make up a cheek together are two blots from the side."""
-    head, triangle, (low, high) = trained.head, trained.seeded.triangle, trained.optimizer.tones
+    head, triangle = trained.head, trained.seeded.triangle
+    low, high = trained.optimizer.tones.low, trained.optimizer.tones.high
     lips = head.faces_of("lips")[triangle]
     assert not low[lips].any()
     assert (high[lips] == 1).all()
