@@ -14,11 +14,13 @@ from scipy.spatial.transform import Rotation
 from avatars.data import Clip, Track
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
+from avatars.tracking.denoise import denoised
 from avatars.tracking.personal import personalise
 from avatars.tracking.residuals import LandmarkModel
 from avatars.tracking.solve import Solver
 from avatars.tracking.track import track
 from avatars.training import corrections
+from avatars.training.bite import seat_teeth
 from avatars.training.evaluate import evaluate
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
@@ -46,7 +48,7 @@ def short(path: Path, work: Path, preset: Preset, frames: int, say: Callable[[st
     train_rows = np.arange(len(first))
     test_rows = np.arange(len(first), len(own.frame))
     test_rows = test_rows[np.linspace(0, len(test_rows) - 1, min(_MEASURED, len(test_rows))).astype(int)]
-    trainer = Trainer(person, clip, own, train_rows, preset)
+    trainer = Trainer(seat_teeth(person, clip, own, train_rows), clip, own, train_rows, preset)
     with tempfile.TemporaryDirectory() as directory:
         trainer.run(Path(directory), lambda p: say(f"  step {p.iteration}") if p.iteration % 1000 == 0 else None)
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, person.expression_names)
@@ -70,7 +72,8 @@ def _tracked(clip: Clip, head: Head, whole: Track, first: np.ndarray) -> Track:
     known = track(part, head)
     rows = whole.frame
     model = LandmarkModel.detected(head)
-    solver = Solver(model, clip.landmarks[rows], clip.times[rows], clip.size, head.expression_names)
+    points = denoised(clip.landmarks[rows], clip.size)
+    solver = Solver(model, points, clip.times[rows], clip.size, head.expression_names)
     solver.state = replace(
         solver.state,
         identity=known.identity.astype(float),
