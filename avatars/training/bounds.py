@@ -38,8 +38,14 @@ _GREYER = 1.05
 """Green and blue that skin darker than its surroundings may have beside its red, as a multiple of theirs: an outline
 that has taken some of the background's colour is greyer.
 """
-_ANY, _GLOSS = 100.0, 4.0
-"""A multiple of red that bounds nothing; and by how much green and blue may grow as red does in a highlight."""
+_ANY, _GLOSS = 100.0, (4.0, 1.0)
+"""A multiple of red that bounds nothing; and by how much green and blue may grow as red does in a highlight, on skin
+and on lips, whose splats must not become the teeth beside them.
+"""
+_REDDER, _GLOSSY = 1.25, 90
+"""Multiple of the median lip's green and blue beside red that any may have, and percentile of its red that is a
+highlight.
+"""
 _BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
 
 
@@ -77,23 +83,25 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
 @dataclass
 class Tones:
     """What colours [N, 3] splats may have: low <= color <= high, and green and blue no more than red times `cast`
-    [N, 2], unless red is over `bright` [N, 1]."""
+    [N, 2] and, where red is over `bright` [N, 1], `gloss` [N, 1] times the difference."""
 
     low: Tensor
     high: Tensor
     cast: Tensor
     bright: Tensor
+    gloss: Tensor
 
     def clamp(self, color: Tensor) -> None:
         """Bring colours within bounds, in place."""
         torch.minimum(torch.maximum(color, self.low, out=color), self.high, out=color)
         red, rest = color[:, :1], color[:, 1:]
-        torch.minimum(rest, red * self.cast + _GLOSS * (red - self.bright).clamp_min(0), out=rest)
+        torch.minimum(rest, red * self.cast + self.gloss * (red - self.bright).clamp_min(0), out=rest)
 
 
 def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
     """Of a model before training: what lies on bare skin looks like the skin around it, so that no pair of thin splats,
-    one black and one white, and none on an outline makes up from the front what are smudges from the side.
+    one black and one white, and none on an outline makes up from the front what are smudges from the side; and lips
+    are no teeth.
 
     Args:
         broadside: [N] how nearly from the front each was seen (see `seeding.broadside`).
@@ -112,7 +120,11 @@ def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
         low[close], high[close] = kin.min(1) - contrast, kin.max(1) + contrast
         cast[close] = _GREYER * (kin[..., 1:] / kin[..., :1].clip(0.05)).max(1)
         bright[close] = kin[..., :1].max(1)
-    found = (low.clip(0, 1), high.clip(0, 1), cast, bright)
+    gloss, lips = np.full_like(bright, _GLOSS[0]), part(model, "lips")
+    if lips.sum() >= _TONES:
+        cast[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)
+        bright[lips], gloss[lips] = np.percentile(color[lips, 0], _GLOSSY), _GLOSS[1]
+    found = (low.clip(0, 1), high.clip(0, 1), cast, bright, gloss)
     return Tones(*(torch.from_numpy(value).to(model.device) for value in found))
 
 
