@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -29,13 +30,14 @@ class Flow:
     """[T, 2, 3] similarity from the reference to each frame."""
 
 
-def feature_flow(clip: Clip, rows: np.ndarray) -> Flow:
+def feature_flow(clip: Clip, rows: np.ndarray, progress: Callable[[float], None] = lambda share: None) -> Flow:
     """By pyramidal Lucas-Kanade, each frame against the middle one, outliers left out by RANSAC.
 
     Where less than a dozen features are seen, nothing is found and nothing moves. One picture at a time is in memory.
 
     Args:
         rows: [T] indices of the clip's frames.
+        progress: called with the share done.
     """
     count, reference, still = len(rows), len(rows) // 2, np.eye(2, 3)
     similar, middle = np.tile(still, (count, 1, 1)), rows[reference]
@@ -45,9 +47,10 @@ def feature_flow(clip: Clip, rows: np.ndarray) -> Flow:
         return Flow(reference, points, places, found, similar)
     found[reference] = True
     gray = cv2.cvtColor(np.ascontiguousarray(clip.frames[middle]), cv2.COLOR_RGB2GRAY)
-    for order in (range(reference + 1, count), range(reference - 1, -1, -1)):
+    for first, order in ((0, range(reference + 1, count)), (count - reference, range(reference - 1, -1, -1))):
         previous = still
-        for t in order:
+        for done, t in enumerate(order, first):
+            progress(done / count)
             now = cv2.cvtColor(np.ascontiguousarray(clip.frames[rows[t]]), cv2.COLOR_RGB2GRAY)
             guess = (points @ previous[:, :2].T + previous[:, 2])[:, None].astype(np.float32)
             moved, status, _ = cv2.calcOpticalFlowPyrLK(

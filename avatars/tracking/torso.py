@@ -6,6 +6,8 @@ depths of the torso's surface moved against each other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -33,17 +35,19 @@ def rest_torso(rotation: np.ndarray) -> np.ndarray:
 
 
 def track_torso(
-    clip: Clip, rows: np.ndarray, rotation: np.ndarray, translation: np.ndarray, head: Head, camera: Camera
-) -> tuple[np.ndarray, np.ndarray]:
+    clip: Clip, rows: np.ndarray, rotation: np.ndarray, translation: np.ndarray, head: Head, camera: Camera,
+    progress: Callable[[float], None] = lambda share: None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Torso rotation [T, 3, 3] and translation [T, 3] m; it turns about the base of the neck.
 
     Args:
         rows: [T] indices of the clip's frames.
         rotation, translation: [T, 3, 3], [T, 3], the head's pose.
         head: made this person's.
+        progress: called with the share done.
     """
     neck = head.joints[head.joint_names.index("root")].astype(float)
-    flow = feature_flow(clip, rows)
+    flow = feature_flow(clip, rows, progress)
     turn, place = _in_plane(flow, rotation, translation, neck, camera)
     if len(flow.points):
         seats = _seats(flow, turn[flow.reference], place[flow.reference], head, neck, camera)

@@ -18,6 +18,8 @@ from .solve import Solver
 from .torso import track_torso
 
 _MIN_FRAMES = 8
+_FACE_SHARE = 0.7
+"""Of the time that tracking takes, the rest goes to the torso."""
 _FORMAT = 1
 
 
@@ -41,11 +43,13 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
     width, height = clip.size
     landmarks = denoised(clip.landmarks[rows], clip.size)
     solver = Solver(LandmarkModel.detected(head), landmarks, clip.times[rows], clip.size, head.expression_names)
-    state = solver.run(progress)
+    say = progress or (lambda share, news: None)
+    state = solver.run(lambda share, news: say(_FACE_SHARE * share, news))
     camera = Camera(state.focal, state.focal, width / 2, height / 2, width, height)
     torso_rotation, torso_translation = track_torso(
-        clip, rows, state.rotation, state.translation, head.shape(state.identity), camera
-    )
+        clip, rows, state.rotation, state.translation, head.shape(state.identity), camera,
+        lambda share: say(_FACE_SHARE + (1 - _FACE_SHARE) * share, "following the torso"),
+    )  # fmt: skip
     error = solver.errors()[:, solver.model.valid] / solver.scale
     return Track(
         identity=state.identity.astype(np.float32),

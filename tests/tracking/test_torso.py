@@ -65,7 +65,8 @@ def test_turns_out_of_the_picture_are_seen(default_head: Head) -> None:
     head = default_head.shape(np.zeros(len(default_head.identity_basis)))
     clip, truth = _film(head)
     still, place = np.tile(_FACING, (_FRAMES, 1, 1)), np.tile([0.0, -0.05, 0.75], (_FRAMES, 1))
-    found, where = track_torso(clip, np.arange(_FRAMES), still, place, head, _CAMERA)
+    said: list[float] = []
+    found, where = track_torso(clip, np.arange(_FRAMES), still, place, head, _CAMERA, said.append)
 
     def turned(rotation: np.ndarray) -> np.ndarray:
         return np.degrees(Rotation.from_matrix(rotation @ rotation[_FRAMES // 2].T).as_rotvec())
@@ -73,6 +74,9 @@ def test_turns_out_of_the_picture_are_seen(default_head: Head) -> None:
     assert np.abs(turned(truth)).max(0) == pytest.approx([8.0, 7.0, 4.0], abs=1.5)
     missed = np.linalg.norm(turned(found) - turned(truth), axis=1)
     assert missed.max() < 2.0  # of turns by up to 10 degrees
+    assert said == sorted(said)
+    assert len(said) == _FRAMES - 1  # one for every frame but the reference
+    assert said[-1] < 1
     assert where.shape == (_FRAMES, 3)
     assert np.isfinite(where).all()
 
