@@ -34,9 +34,10 @@ seen edge-on to what was seen from the front; and how far, in m, from the skin o
 """
 _EDGE, _FRONT = 0.2, 0.6
 """Mean cosines of the angle it is seen at, up to which a splat is edge-on, and from which it is in front."""
-_GREYER = 1.05
-"""Green and blue that skin darker than its surroundings may have beside its red, as a multiple of theirs: an outline
-that has taken some of the background's colour is greyer.
+_ROSIER, _GREYER = 0.8, 1.05
+"""Least green and blue that skin may have beside its red, as a multiple of its surroundings', and most where it is
+darker than they are: an outline that has taken some of the background's colour is greyer, what lies under grey hair
+redder.
 """
 _ANY, _GLOSS = 100.0, (4.0, 1.0)
 """A multiple of red that bounds nothing; and by how much green and blue may grow as red does in a highlight, on skin
@@ -82,12 +83,14 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
 
 @dataclass
 class Tones:
-    """What colours [N, 3] splats may have: low <= color <= high, and green and blue no more than red times `cast`
-    [N, 2] and, where red is over `bright` [N, 1], `gloss` [N, 1] times the difference."""
+    """What colours [N, 3] splats may have: low <= color <= high, and green and blue no less than red times `least`
+    [N, 2], and no more than red times `most` [N, 2] and, where red is over `bright` [N, 1], `gloss` [N, 1] times the
+    difference."""
 
     low: Tensor
     high: Tensor
-    cast: Tensor
+    least: Tensor
+    most: Tensor
     bright: Tensor
     gloss: Tensor
 
@@ -95,7 +98,8 @@ class Tones:
         """Bring colours within bounds, in place."""
         torch.minimum(torch.maximum(color, self.low, out=color), self.high, out=color)
         red, rest = color[:, :1], color[:, 1:]
-        torch.minimum(rest, red * self.cast + self.gloss * (red - self.bright).clamp_min(0), out=rest)
+        torch.maximum(rest, red * self.least, out=rest)
+        torch.minimum(rest, red * self.most + self.gloss * (red - self.bright).clamp_min(0), out=rest)
 
 
 def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
@@ -108,7 +112,8 @@ def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
     """
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
-    cast, bright = np.full_like(color[:, 1:], _ANY), np.ones_like(color[:, :1])
+    least, most = np.zeros_like(color[:, 1:]), np.full_like(color[:, 1:], _ANY)
+    bright = np.ones_like(color[:, :1])
     bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
     skin = bare & ~_fill(model).cpu().numpy()
     close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
@@ -118,13 +123,14 @@ def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
         front = ((broadside[close] - _EDGE) / (_FRONT - _EDGE)).clip(0, 1)[:, None]
         contrast = _CONTRAST[0] + (_CONTRAST[1] - _CONTRAST[0]) * front
         low[close], high[close] = kin.min(1) - contrast, kin.max(1) + contrast
-        cast[close] = _GREYER * (kin[..., 1:] / kin[..., :1].clip(0.05)).max(1)
+        beside = kin[..., 1:] / kin[..., :1].clip(0.05)
+        least[close], most[close] = _ROSIER * beside.min(1), _GREYER * beside.max(1)
         bright[close] = kin[..., :1].max(1)
     gloss, lips = np.full_like(bright, _GLOSS[0]), part(model, "lips")
     if lips.sum() >= _TONES:
-        cast[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)
+        most[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)
         bright[lips], gloss[lips] = np.percentile(color[lips, 0], _GLOSSY), _GLOSS[1]
-    found = (low.clip(0, 1), high.clip(0, 1), cast, bright, gloss)
+    found = (low.clip(0, 1), high.clip(0, 1), least, most, bright, gloss)
     return Tones(*(torch.from_numpy(value).to(model.device) for value in found))
 
 

@@ -67,6 +67,9 @@ def test_dark_skin_is_not_greyer_than_skin_and_highlights_may_be(trainer: Traine
     bright = gloss.repeat(len(color), 1)
     bounds.clamp(bright)
     np.testing.assert_allclose(bright[skin], gloss.expand(int(skin.sum()), 3), atol=1e-6)
+    orange = torch.tensor([0.6, 0.3, 0.1]).repeat(len(color), 1)
+    bounds.clamp(orange)
+    np.testing.assert_allclose(orange[skin][:, 1:], (0.8 * _SKIN[1:]).expand(int(skin.sum()), 2), atol=1e-5)
     hair = torch.from_numpy(part(model, "scalp"))
     np.testing.assert_allclose(outline[hair], shade.expand(int(hair.sum()), 3))
 
@@ -80,7 +83,9 @@ def test_what_is_seen_edge_on_differs_little_from_skin_beside_it(trainer: Traine
         bounds = tones(model, np.full(len(color), seen))
         dark = torch.zeros(len(color), 3)
         bounds.clamp(dark)
-        np.testing.assert_allclose(dark[skin], (_SKIN - contrast).expand(int(skin.sum()), 3), atol=1e-5)
+        expected = _SKIN - contrast
+        expected[1:] = torch.maximum(expected[1:], 0.8 * expected[0] * _SKIN[1:] / _SKIN[0])
+        np.testing.assert_allclose(dark[skin], expected.expand(int(skin.sum()), 3), atol=1e-5)
 
 
 def test_lips_do_not_become_teeth(trainer: Trainer) -> None:
