@@ -18,7 +18,7 @@ _NOISE = 0.03
 """Colour distance (of sqrt 3) to the plate that noise and compression make by themselves."""
 _INSIDE, _OUTSIDE = 9.0, 22.0
 """px at 512: deeper than this in the mask is person, farther than this from it is background."""
-_SATURATED = 0.9
+_SATURATED = 0.8
 """Share of the contrast between person and plate at which a pixel is all person: shading takes the rest. Less widens
 soft edges by what lies behind them, more opens holes in the person.
 """
