@@ -125,19 +125,6 @@ def _density(head: Head, screens: list[np.ndarray], camera: Camera) -> np.ndarra
     return density
 
 
-def broadside(head: Head, triangle: np.ndarray, views: list[View], camera: Camera) -> np.ndarray:
-    """[N] how nearly from the front each splat's triangle was looked at: mean cosine to its normal, 0 where it faces
-    away."""
-    total = np.zeros(len(head.faces))
-    eye = camera.world_from_camera[:3, 3]
-    for view in views:
-        a, b, c = view.vertices[head.faces].astype(float).transpose(1, 0, 2)
-        normal, sight = np.cross(b - a, c - a), eye - (a + b + c) / 3
-        size = np.linalg.norm(normal, axis=1) * np.linalg.norm(sight, axis=1)
-        total += np.maximum((normal * sight).sum(1) / np.maximum(size, 1e-12), 0)
-    return total[triangle] / len(views)
-
-
 def _signed_area(corners: np.ndarray) -> np.ndarray:
     a, b = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]

@@ -28,20 +28,13 @@ _FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
 _RISE = 0.5
 """How far a splat may rise above bare skin, in extents: what floats before a face looks right from the front only."""
-_TONES, _CONTRAST, _CLOSE = 24, (0.02, 0.15), 0.006
-"""Neighbours among whose seeded colours a splat of bare skin keeps; how far it may lie beside them, from what was only
-seen edge-on to what was seen from the front; and how far, in m, from the skin one may be seeded to belong to it.
+_TONES, _CONTRAST, _CLOSE = 24, 0.15, 0.006
+"""Neighbours among whose seeded colours a splat of bare skin keeps, how far it may lie beside them, and how far, in m,
+from the skin one may be seeded to belong to it.
 """
-_EDGE, _FRONT = 0.2, 0.6
-"""Mean cosines of the angle it is seen at, up to which a splat is edge-on, and from which it is in front."""
-_ROSIER, _GREYER = 0.8, 1.05
-"""Least green and blue that skin may have beside its red, as a multiple of its surroundings', and most where it is
-darker than they are: an outline that has taken some of the background's colour is greyer, what lies under grey hair
-redder.
-"""
-_ANY, _GLOSS = 100.0, (4.0, 1.0)
-"""A multiple of red that bounds nothing; and by how much green and blue may grow as red does in a highlight, on skin
-and on lips, whose splats must not become the teeth beside them.
+_ANY, _GLOSS = 100.0, 1.0
+"""A multiple of red that bounds nothing; and by how much a lip's green and blue may grow as red does in a highlight:
+splats of lips must not become the teeth beside them.
 """
 _REDDER, _GLOSSY = 1.25, 90
 """Multiple of the median lip's green and blue beside red that any may have, and percentile of its red that is a
@@ -83,54 +76,41 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
 
 @dataclass
 class Tones:
-    """What colours [N, 3] splats may have: low <= color <= high, and green and blue no less than red times `least`
-    [N, 2], and no more than red times `most` [N, 2] and, where red is over `bright` [N, 1], `gloss` [N, 1] times the
-    difference."""
+    """What colours [N, 3] splats may have: low <= color <= high, and green and blue no more than red times `most`
+    [N, 2] and, where red is over `bright` [N, 1], the difference."""
 
     low: Tensor
     high: Tensor
-    least: Tensor
     most: Tensor
     bright: Tensor
-    gloss: Tensor
 
     def clamp(self, color: Tensor) -> None:
         """Bring colours within bounds, in place."""
         torch.minimum(torch.maximum(color, self.low, out=color), self.high, out=color)
         red, rest = color[:, :1], color[:, 1:]
-        torch.maximum(rest, red * self.least, out=rest)
-        torch.minimum(rest, red * self.most + self.gloss * (red - self.bright).clamp_min(0), out=rest)
+        torch.minimum(rest, red * self.most + _GLOSS * (red - self.bright).clamp_min(0), out=rest)
 
 
-def tones(model: AvatarModel, broadside: np.ndarray) -> Tones:
+def tones(model: AvatarModel) -> Tones:
     """Of a model before training: what lies on bare skin looks like the skin around it, so that no pair of thin splats,
     one black and one white, and none on an outline makes up from the front what are smudges from the side; and lips
     are no teeth.
-
-    Args:
-        broadside: [N] how nearly from the front each was seen (see `seeding.broadside`).
     """
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
-    least, most = np.zeros_like(color[:, 1:]), np.full_like(color[:, 1:], _ANY)
-    bright = np.ones_like(color[:, :1])
+    most, bright = np.full_like(color[:, 1:], _ANY), np.ones_like(color[:, :1])
     bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
     skin = bare & ~_fill(model).cpu().numpy()
     close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
     if skin.sum() >= _TONES:
         places = model.rest_means().detach().cpu().numpy()
         kin = color[skin][KDTree(places[skin]).query(places[close], _TONES)[1]]
-        front = ((broadside[close] - _EDGE) / (_FRONT - _EDGE)).clip(0, 1)[:, None]
-        contrast = _CONTRAST[0] + (_CONTRAST[1] - _CONTRAST[0]) * front
-        low[close], high[close] = kin.min(1) - contrast, kin.max(1) + contrast
-        beside = kin[..., 1:] / kin[..., :1].clip(0.05)
-        least[close], most[close] = _ROSIER * beside.min(1), _GREYER * beside.max(1)
-        bright[close] = kin[..., :1].max(1)
-    gloss, lips = np.full_like(bright, _GLOSS[0]), part(model, "lips")
+        low[close], high[close] = kin.min(1) - _CONTRAST, kin.max(1) + _CONTRAST
+    lips = part(model, "lips")
     if lips.sum() >= _TONES:
         most[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)
-        bright[lips], gloss[lips] = np.percentile(color[lips, 0], _GLOSSY), _GLOSS[1]
-    found = (low.clip(0, 1), high.clip(0, 1), least, most, bright, gloss)
+        bright[lips] = np.percentile(color[lips, 0], _GLOSSY)
+    found = (low.clip(0, 1), high.clip(0, 1), most, bright)
     return Tones(*(torch.from_numpy(value).to(model.device) for value in found))
 
 

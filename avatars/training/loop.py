@@ -24,7 +24,7 @@ from ..raster import ops
 from ..splats.bases import BasisNetwork, StateScale
 from ..splats.interior import eye_white, interior_colors
 from ..splats.model import AvatarModel, Pose, camera_tensors
-from ..splats.seeding import View, broadside, screen, seed
+from ..splats.seeding import View, screen, seed
 from . import checkpoint, metrics
 from .calm import calm
 from .frames import FrameStore, Supervision
@@ -89,7 +89,7 @@ class Trainer:
         self.model = AvatarModel(head, self.seeded, network).to(self.device)
         for value in self.model.parameters.values():
             value.requires_grad_()
-        self.optimizer = Optimizer(self.model, self.broadside)
+        self.optimizer = Optimizer(self.model)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.shares = np.cumsum(rarity(self.tracked.expression[torch.from_numpy(rows)].numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
@@ -123,7 +123,6 @@ class Trainer:
         white = eye_white(head, screens, [view.image for view in views])
         seeded = seed(head, views, self.camera, preset.splats, preset.fill, preset.bases, preset.seed, white)
         self.interior = interior_colors(head, seeded.triangle, seeded.barycentric, white)
-        self.broadside = broadside(head, seeded.triangle, views, self.camera)
         return seeded
 
     def to_cpu(self) -> None:

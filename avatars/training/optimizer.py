@@ -36,13 +36,9 @@ _SOLID = 1.5
 
 
 class Optimizer:
-    """Moves the tensors of an AvatarModel in place.
+    """Moves the tensors of an AvatarModel in place."""
 
-    Args:
-        broadside: [N] how nearly from the front each splat was seen (see `seeding.broadside`).
-    """
-
-    def __init__(self, model: AvatarModel, broadside: np.ndarray) -> None:
+    def __init__(self, model: AvatarModel) -> None:
         self.model = model
         self.first = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
         self.second = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
@@ -59,7 +55,7 @@ class Optimizer:
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
-        self.tones = bounds.tones(model, broadside)
+        self.tones = bounds.tones(model)
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
