@@ -133,6 +133,7 @@ def _whiteness(picture: np.ndarray) -> np.ndarray:
 
 
 def _teeth(head: Head, body: HeadModel, track: Track, row: int, evidence: np.ndarray, corner: np.ndarray) -> _Mouth:
+    """One row's mouth, with where the track and the head as it is put the teeth in its picture."""
     pose = Pose.of_track(track, [row])
     posed = body.pose(
         pose.expression, pose.rotation, pose.translation, pose.torso_rotation, pose.torso_translation
