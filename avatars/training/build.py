@@ -167,7 +167,7 @@ def trained(
     return avatar, result
 
 
-_TRACKING = 3
+_TRACKING = 4
 """Raise it when tracks come out differently: those of older runs are made again."""
 
 
@@ -294,7 +294,7 @@ def conclude(
         splats=trainer.model.splats(trainer.seeded),
         network=trainer.model.network,
         track=final,
-        subject=Subject.of_track(rows_of(final, train_rows)),
+        subject=Subject.of_track(rows_of(final, train_rows), head),
         plate=clip.plate,
     )
     return avatar, result

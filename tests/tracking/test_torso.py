@@ -78,7 +78,13 @@ def test_turns_out_of_the_picture_are_seen(default_head: Head) -> None:
     assert len(said) == _FRAMES - 1  # one for every frame but the reference
     assert said[-1] < 1
     assert where.shape == (_FRAMES, 3)
-    assert np.isfinite(where).all()
+    # The middle frame, which the others are compared with, nods and tilts: over the film the torso is still where the
+    # head carries it, upright as at rest. Taken to be at rest in that frame it was 4 mm and 4 degrees off.
+    neck = head.joints[head.joint_names.index("root")]
+    carried = np.array([0.0, -0.05, 0.75]) + _FACING @ neck - neck
+    assert np.linalg.norm(where.mean(0) - carried) < 0.002
+    standing = Rotation.from_matrix(found @ rest_torso(still).T).mean()
+    assert np.degrees(standing.magnitude()) < 0.5
 
 
 def test_without_features_nothing_moves(default_head: Head) -> None:
