@@ -17,6 +17,7 @@ from ..errors import FileFormatError
 from ..heads.head import Head
 from .bases import BasisNetwork
 from .model import AvatarModel
+from .rest import resting
 
 FORMAT = 1
 """Version of the avatar file."""
@@ -45,13 +46,10 @@ class Subject:
     """[E] standard deviation."""
 
     @staticmethod
-    def of_track(track: Track) -> Subject:
-        """Statistics of a track; the neutral is the median of the tenth of frames with least expression and motion."""
+    def of_track(track: Track, head: Head) -> Subject:
+        """Statistics of a track; `head` is this person's."""
         e = track.expression
-        speed = np.abs(np.gradient(e, axis=0)).sum(1) if len(e) > 1 else np.zeros(len(e))
-        effort = e.clip(0).sum(1) + 2 * speed
-        calm = np.argsort(effort)[: max(1, len(e) // 10)]
-        return Subject(np.median(e[calm], 0), np.percentile(e, 2, 0), np.percentile(e, 98, 0), e.mean(0), e.std(0))
+        return Subject(resting(e, head), np.percentile(e, 2, 0), np.percentile(e, 98, 0), e.mean(0), e.std(0))
 
 
 @dataclass

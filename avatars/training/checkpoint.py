@@ -83,7 +83,7 @@ def begin(directory: Path, trainer: Trainer) -> None:
         splats=trainer.seeded,
         network=trainer.model.network,
         track=track,
-        subject=Subject.of_track(track),
+        subject=Subject.of_track(track, trainer.head),
         manifest={
             "training_rows": [int(row) for row in trainer.rows],
             "iterations": trainer.preset.iterations,
@@ -135,7 +135,8 @@ def snapshot(directory: Path, start: Avatar) -> Snapshot:
             torso_rotation=geometry.rotvec_from_matrix(pose.torso_rotation).numpy(),
             torso_translation=pose.torso_translation.numpy(),
         )
-        avatar = replace(start, splats=splats, network=network, track=track, subject=Subject.of_track(track))
+        subject = Subject.of_track(track, start.head)
+        avatar = replace(start, splats=splats, network=network, track=track, subject=subject)
         return Snapshot(
             avatar.validate(), int(words["iteration"]), int(json.loads(words["preset"])["iterations"]),
             float(words["seconds"]), tensors["history"], tensors.get("peeks", np.zeros((0, 2))),

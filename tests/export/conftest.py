@@ -29,7 +29,7 @@ def avatar() -> Avatar:
     states = network.state(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
     network.hold(Cloud.of(network(states[: FRAMES // 2]).detach().numpy()))  # the other half goes beyond it
     return Avatar(
-        head, make_splats(head, rng), network, track, Subject.of_track(track),
+        head, make_splats(head, rng), network, track, Subject.of_track(track, head),
         {"name": "<i>Nobody</i>", "consent": "made of random numbers", "provenance": {"program": "test"}},
     ).validate()  # fmt: skip
 

@@ -46,4 +46,4 @@ def an_avatar(motion: Motion | None = None) -> Avatar:
         torso_translation=np.repeat(avatar.track.torso_translation[:1], count, 0),
         confidence=np.ones(count, np.float32),
     )
-    return replace(avatar, track=track, subject=Subject.of_track(track))
+    return replace(avatar, track=track, subject=Subject.of_track(track, avatar.head))

@@ -162,7 +162,7 @@ def build_avatar(trainer: Trainer, track: Track):
     from avatars.splats.avatar import Avatar, Subject
 
     splats = _seeded(trainer).splats(trainer.seeded)
-    return Avatar(trainer.head, splats, trainer.model.network, track, Subject.of_track(track))
+    return Avatar(trainer.head, splats, trainer.model.network, track, Subject.of_track(track, trainer.head))
 
 
 def test_combinations_are_faces() -> None:

@@ -37,5 +37,5 @@ def make_avatar(count: int = 300, bases: int = 4, seed: int = 0) -> Avatar:
     scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
     network = BasisNetwork(pose.expression.shape[1], bases, scale)
     return Avatar(
-        person, splats, network, track, Subject.of_track(track), {"name": "Somebody", "consent": "none needed"}
+        person, splats, network, track, Subject.of_track(track, person), {"name": "Somebody", "consent": "none needed"}
     )

@@ -76,8 +76,8 @@ def world(default_head: Head) -> tuple[Avatar, GroundTruth]:
     torch.manual_seed(0)
     scale = StateScale.fit(pose.expression, pose.rotation, pose.translation, pose.torso_rotation)
     network = BasisNetwork(len(person.expression_names), 0, scale)
-    avatar = Avatar(_grown(person, LARGER), _splats(person, LARGER), network, track, Subject.of_track(track))
-    smaller = Avatar(person, _splats(person, 1.0), network, true_track, Subject.of_track(true_track)).model()
+    avatar = Avatar(_grown(person, LARGER), _splats(person, LARGER), network, track, Subject.of_track(track, person))
+    smaller = Avatar(person, _splats(person, 1.0), network, true_track, Subject.of_track(true_track, person)).model()
     views = []
     for row in (0, 1):
         for yaw in (-30.0, 30.0):

@@ -29,7 +29,7 @@ def make_avatar(seed: int = 0, name: str = "Nobody", splats: int = SPLATS, bases
         splats=_splats(head, np.random.default_rng(seed), splats, bases),
         network=BasisNetwork(len(head.expression_names), bases, scale),
         track=track,
-        subject=Subject.of_track(track),
+        subject=Subject.of_track(track, head),
         manifest={"name": name},
     ).validate()
 

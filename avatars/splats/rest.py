@@ -1,0 +1,65 @@
+"""A face at rest, found in footage that may hardly ever show it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..heads.head import Head, HeadModel
+
+_CALM = 0.1
+"""Share of the frames among which the face at rest is looked for."""
+_LIPS, _LIP = 2.0, (13, 14)
+"""How much closed lips count against all other expression, and the landmarks between which they are closed."""
+_SPEED = 2.0
+"""How much a frame's motion counts against the same distance from the head's zero."""
+_ALIKE = 1.0
+"""mm between landmarks (root mean square): faces at rest differ by so much, two grimaces by more."""
+_CHUNK = 64
+
+
+def resting(expression: np.ndarray, head: Head) -> np.ndarray:
+    """Face state [E] at rest of frames [T, E] in the order of time.
+
+    Of the tenth of frames with the least expression and motion, lips closed first of all, it is the mean of those that
+    look most alike. A mean or median over all of them would be nobody's face where every frame is another grimace.
+
+    Args:
+        head: made this person's.
+    """
+    points = _landmarks(expression, head)
+    speed = np.gradient(points, axis=0) if len(points) > 1 else np.zeros_like(points)
+    effort = _ranked(_size(points - _landmarks(np.zeros_like(expression[:1]), head)) + _SPEED * _size(speed))
+    gap = np.linalg.norm(points[:, _LIP[0]] - points[:, _LIP[1]], axis=1)
+    if np.isfinite(gap).all():
+        effort = effort + _LIPS * _ranked(gap)
+    calm = np.argsort(effort, kind="stable")[: max(1, int(len(effort) * _CALM))]
+    apart = _size(points[calm][:, None] - points[calm][None])
+    alike = np.exp(-0.5 * (apart / _ALIKE) ** 2)
+    weight = alike[alike.sum(1).argmax()]
+    return (weight @ expression[calm] / weight.sum()).astype(np.float32)
+
+
+def _landmarks(expression: np.ndarray, head: Head) -> np.ndarray:
+    """[T, 478, 3] mm in the head's own coordinates."""
+    model = HeadModel(head)
+
+    def some(state: Tensor) -> Tensor:
+        still, place = torch.eye(3).expand(len(state), 3, 3), torch.zeros(len(state), 3)
+        return model.landmarks(model.pose(state, still, place, still, place))
+
+    with torch.no_grad():
+        state = torch.from_numpy(np.asarray(expression, np.float32))
+        return 1000 * torch.cat([some(part) for part in state.split(_CHUNK)]).numpy()
+
+
+def _size(move: np.ndarray) -> np.ndarray:
+    """[...] root mean square over landmarks [..., 478, 3], those that the head lacks left out."""
+    return np.sqrt(np.nanmean((move**2).sum(-1), axis=-1))
+
+
+def _ranked(values: np.ndarray) -> np.ndarray:
+    """Values between their 10th and 90th percentile as 0 to 1."""
+    low, high = np.percentile(values, 10), np.percentile(values, 90)
+    return (values - low) / max(high - low, 1e-6)
