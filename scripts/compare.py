@@ -5,6 +5,7 @@
     python scripts/compare.py sweep X.avatar... --out DIR [--raw]
     python scripts/compare.py still CLIP X.avatar --out DIR
     python scripts/compare.py short CLIP --out DIR [--frames 50] [--preset fast]
+    python scripts/compare.py length CLIP --out DIR --seconds 10 30 60 [--preset fast] [--iterations N]
     python scripts/compare.py pairs CLIP... --avatars X.avatar... --out DIR
 
 `table` trains ours, then each baseline for as much processor time as ours took (on a busy machine that is fairer than
@@ -109,6 +110,21 @@ def short(given: argparse.Namespace) -> None:
     files.write_json(given.out / "short.json", found)
 
 
+def length(given: argparse.Namespace) -> None:
+    """More and more of a clip."""
+    from comparison.lengths import lengths
+
+    from avatars import files
+    from avatars.training.columns import table as written
+    from avatars.training.presets import load_preset
+
+    changes = {} if given.iterations is None else {"iterations": given.iterations}
+    found = lengths(given.clip, given.out, load_preset(given.preset, **changes), given.seconds, say)
+    named = {f"{seconds:g} s": figures for seconds, figures in found.items()}
+    say(written(named))
+    files.write_json(given.out / "length.json", named)
+
+
 def pairs(given: argparse.Namespace) -> None:
     """Everybody driven by everybody."""
     from comparison.pairs import pairs as driven
@@ -145,6 +161,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--frames", type=int, default=50)
     one.add_argument("--preset", default="fast")
     one.set_defaults(run=short)
+    one = kinds.add_parser("length", help="train on more and more seconds, measure on the same end")
+    one.add_argument("clip", type=Path)
+    one.add_argument("--seconds", nargs="+", type=float, required=True)
+    one.add_argument("--preset", default="fast")
+    one.add_argument("--iterations", type=int, help="instead of the preset's")
+    one.set_defaults(run=length)
     one = kinds.add_parser("pairs", help="every avatar driven by every clip")
     one.add_argument("clips", nargs="+", type=Path)
     one.add_argument("--avatars", nargs="+", type=Path, required=True)

@@ -48,6 +48,14 @@ def short(path: Path, work: Path, preset: Preset, frames: int, say: Callable[[st
     train_rows = np.arange(len(first))
     test_rows = np.arange(len(first), len(own.frame))
     test_rows = test_rows[np.linspace(0, len(test_rows) - 1, min(_MEASURED, len(test_rows))).astype(int)]
+    return trained_and_measured(person, clip, own, train_rows, test_rows, preset, say)
+
+
+def trained_and_measured(
+    person: Head, clip: Clip, own: Track, train_rows: np.ndarray, test_rows: np.ndarray, preset: Preset,
+    say: Callable[[str], None],
+) -> dict[str, float]:  # fmt: skip
+    """Figures on test rows after training on others, by both protocols, landmarks found again among them."""
     trainer = Trainer(seat_teeth(person, clip, own, train_rows), clip, own, train_rows, preset)
     with tempfile.TemporaryDirectory() as directory:
         trainer.run(Path(directory), lambda p: say(f"  step {p.iteration}") if p.iteration % 1000 == 0 else None)
@@ -60,7 +68,7 @@ def short(path: Path, work: Path, preset: Preset, frames: int, say: Callable[[st
     found = redetect(
         trainer.model, trainer.store, trainer.camera, {"": result.fitted, "landmark_": landmark}, result.rows
     )
-    return result.to_json() | found | {"trained_on": float(len(first)), "seconds": trainer.seconds}
+    return result.to_json() | found | {"trained_on": float(len(train_rows)), "seconds": trainer.seconds}
 
 
 def _tracked(clip: Clip, head: Head, whole: Track, first: np.ndarray) -> Track:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from avatars.data import Track
+from avatars.errors import InputError
 from avatars.splats.model import AvatarModel
 from avatars.training import build
 from avatars.training.columns import table
@@ -20,7 +21,7 @@ from avatars.training.presets import Preset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from comparison import budget
+from comparison import budget, lengths
 from comparison.baselines import OffsetModel, RigidModel, encode, uv_seeds
 from comparison.budget import costs
 from comparison.columns import COLUMNS, lost
@@ -285,3 +286,28 @@ def test_sweeps_go_as_far_as_sliders_go(shop: Shop) -> None:
     assert float(raw[names.index("jawOpen")].pose.expression[0, axis("jawOpen")]) > 0.9
     for faces in (driven, raw):  # lips cannot close over a shut jaw
         assert float(faces[names.index("mouthClose")].pose.expression[0, axis("mouthClose")]) < 0.5
+
+
+def test_lengths_share_their_end_and_grow_before_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, clip, track = make_scene(frames=40, size=64)
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def trained(person, footage, own, train_rows, test_rows, preset, say):
+        seen.append((own.frame[train_rows], own.frame[test_rows]))
+        assert len(own.frame) == len(train_rows) + len(test_rows)
+        return {"psnr": 30.0, "psnr_landmark": 28.0}
+
+    monkeypatch.setattr(lengths, "source", lambda path, work, head: ("someone", clip, track, None))
+    monkeypatch.setattr(lengths, "trained_and_measured", trained)
+    preset, said = Preset(size=64, splats=300, bases=2, iterations=5, frames=20), []
+    last = float(track.times[31] - track.times[0])
+    seconds = [last / 4, last / 2, last]
+    assert list(lengths.lengths(Path("someone.mp4"), Path("."), preset, seconds, said.append)) == seconds
+    for trained_on, tested in seen:
+        assert trained_on.max() < tested.min()
+        np.testing.assert_array_equal(tested, track.frame[32:])
+    assert [len(trained_on) for trained_on, _ in seen[:2]] == [8, 16]
+    assert 12 <= len(seen[2][0]) <= preset.frames  # thinned by coverage
+    assert seen[0][0].max() < seen[1][0].max() < seen[2][0].max()
+    with pytest.raises(InputError, match="can be trained on"):
+        lengths.lengths(Path("someone.mp4"), Path("."), preset, [last + 1], said.append)
