@@ -32,6 +32,7 @@ from .occlusion import Occlusion
 from .optimizer import Optimizer
 from .poses import PoseTable
 from .presets import Preset
+from .sides import Sides
 
 _SEED_VIEWS = 9
 _BAD_STEPS = 10
@@ -40,6 +41,8 @@ _CALM_AT = (0.6, 0.85)
 """Shares of the steps at which unseen splats are calmed; the steps after it mend what that cost."""
 _VEILED = 0.5
 """Share of the steps in which what the head hides has a random colour."""
+_SIDES_FROM, _SIDES_EVERY = 0.3, 8
+"""Share of the steps after which, and how often, surfaces are pulled shut from a random side."""
 _SAVE_SECONDS = 20.0
 _PEEK_EVERY, _PEEKS = 500, 4
 
@@ -91,6 +94,7 @@ class Trainer:
             value.requires_grad_()
         self.optimizer = Optimizer(self.model)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
+        self.sides = Sides(self.model, self.occlusion, self.camera)
         self.shares = np.cumsum(rarity(self.tracked.expression[torch.from_numpy(rows)].numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
         views = [camera_tensors(camera) for camera in self.cameras]
@@ -162,6 +166,8 @@ class Trainer:
             loss.backward()
         if hidden is not None:
             self._let_be(hidden, delta)
+        if done >= _SIDES_FROM and self.iteration % _SIDES_EVERY == 0:
+            self.sides.pull(self.poses.row(row), rng)
         rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)
         self.optimizer.splats(rate)
         if delta is not None and weights is not None and delta.grad is not None:

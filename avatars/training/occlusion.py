@@ -64,13 +64,15 @@ class Occlusion:
 
     @torch.no_grad()
     def _find(self, row: int) -> np.ndarray:
-        vertices = self._model.vertices(self._poses[row])[0].cpu().numpy()
-        c = self._camera
-        x, y, z = (vertices @ c.camera_from_world[:3, :3].T + c.camera_from_world[:3, 3]).T
+        return self.behind(self._model.vertices(self._poses[row])[0].cpu().numpy(), self._camera)
+
+    def behind(self, vertices: np.ndarray, camera: Camera) -> np.ndarray:
+        """[N] bool: what posed vertices [V, 3] m hide from a camera, at its resolution."""
+        x, y, z = (vertices @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]).T
         z = np.maximum(z, 1e-4)
-        screen = np.stack([x / z * c.fx + c.cx, y / z * c.fy + c.cy, z], 1).astype(np.float32)
-        depth = rasterize_mesh(screen, self._model.head.head.faces, c.width, c.height).depth
+        screen = np.stack([x / z * camera.fx + camera.cx, y / z * camera.fy + camera.cy, z], 1).astype(np.float32)
+        depth = rasterize_mesh(screen, self._model.head.head.faces, camera.width, camera.height).depth
         deepest = ndimage.maximum_filter(np.where(depth > 0, depth, np.inf), _RIM)
-        column, line = screen[:, 0].astype(int).clip(0, c.width - 1), screen[:, 1].astype(int).clip(0, c.height - 1)
-        behind = z > deepest[line, column] + _DEEP
-        return self._bound & behind[self._model.binding.corner].all(1)
+        column, line = screen[:, 0].astype(int), screen[:, 1].astype(int)
+        at = deepest[line.clip(0, camera.height - 1), column.clip(0, camera.width - 1)]
+        return self._bound & (z > at + _DEEP)[self._model.binding.corner].all(1)

@@ -60,6 +60,7 @@ def test_the_veiled_learn_nothing(trainer: Trainer, monkeypatch: pytest.MonkeyPa
     always[torch.from_numpy(np.isfinite(trainer.interior[:, 0]))] = False  # teeth move as rows, flesh is evened out
     monkeypatch.setattr(trainer.occlusion, "hidden", lambda row: always)
     monkeypatch.setattr("avatars.training.loop._VEILED", 1.0)
+    monkeypatch.setattr("avatars.training.loop._SIDES_FROM", 2.0)  # from there they are seen
     for _ in range(4):  # scales come within their limits
         trainer.step()
     before = {k: v.detach().clone() for k, v in trainer.model.parameters.items()}

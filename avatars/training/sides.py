@@ -1,0 +1,69 @@
+"""What the head's surface must hide from sides that no frame shows.
+
+`Occlusion` makes skin opaque where the camera is. Cheeks that it only grazes get few and thin splats: nothing in the
+film tells whether the far side of the mouth, or of the skull, shines through them. A camera carried round the head
+does, and it needs no picture: whatever lies behind the surface from there must not be seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Camera
+from ..splats.model import AvatarModel, Pose, camera_tensors
+from .occlusion import Occlusion
+from .views import facing, orbit
+
+_SIZE = 256
+"""px of the picture's longer side."""
+_YAW, _PITCH = np.radians(50.0), np.radians(15.0)
+_WEIGHT = 0.3
+"""Of a hidden pixel against the photometric loss of one."""
+
+
+class Sides:
+    """Pulls surfaces shut from random sides.
+
+    Args:
+        model: as seeded.
+        occlusion: knows what can be hidden.
+        camera: of the training images.
+    """
+
+    def __init__(self, model: AvatarModel, occlusion: Occlusion, camera: Camera) -> None:
+        ratio = min(1.0, _SIZE / max(camera.width, camera.height))
+        self._model, self._occlusion = model, occlusion
+        self._camera = camera.resized(max(1, round(camera.width * ratio)), max(1, round(camera.height * ratio)))
+
+    def pull(self, pose: Pose, rng: np.random.Generator) -> float:
+        """Add gradients of what shines through from one side to opacities and scales in front of it; the loss.
+
+        Args:
+            pose: one, in the host's memory, without a graph.
+        """
+        yaw, pitch = facing(pose, self._camera) + rng.uniform(-_YAW, _YAW), rng.uniform(-_PITCH, _PITCH)
+        camera = orbit(self._camera, pose.translation[0].numpy().astype(float), yaw, pitch)
+        with torch.no_grad():
+            vertices = self._model.vertices(pose)
+            hidden = torch.from_numpy(self._occlusion.behind(vertices[0].cpu().numpy(), camera)).to(vertices.device)
+        loss = _WEIGHT * self._shown(vertices, hidden, camera)
+        loss.backward()
+        for name in ("logit_opacity", "log_scale"):
+            gradient = self._model.parameters[name].grad
+            assert gradient is not None
+            gradient[hidden] = 0
+        return float(loss.detach())
+
+    def _shown(self, vertices: Tensor, hidden: Tensor, camera: Camera) -> Tensor:
+        """Mean over the picture of how much of it is hidden splats."""
+        kept, (intrinsics, view) = self._model.parameters, camera_tensors(camera)
+        free = {name: kept[name] for name in ("logit_opacity", "log_scale")}
+        mask = hidden.to(vertices.dtype)[:, None].expand(-1, 3).contiguous()
+        try:
+            self._model.parameters = {name: value.detach() for name, value in kept.items()} | free | {"color": mask}
+            drawn = self._model.draw(vertices, None, intrinsics, view, camera.width, camera.height, None)
+        finally:
+            self._model.parameters = kept
+        return drawn.color[:, 0].mean()
