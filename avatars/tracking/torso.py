@@ -26,7 +26,7 @@ _STIFF = 30.0
 """Squared px that it costs to turn out of the picture's plane by `_TURN`, or to come nearer by `_NEARER`, against what
 the similarity says."""
 _TURN, _NEARER = np.radians(5.0), 0.03
-_PASSES, _CENTRED = 3, 100
+_PASSES, _CENTRED = 2, 100
 """How often the torso's place in the reference frame is corrected, and by how many frames."""
 
 
@@ -55,7 +55,8 @@ def track_torso(
     if not len(moving):
         return turn, place - neck
     carried = rotation @ neck + translation
-    seats = _seats(flow, *_centred(flow, turn, place, carried, moving, head, neck, camera), head, neck, camera)
+    turn, place = _centred(flow, turn, place, carried, moving, head, neck, camera)
+    seats = _seats(flow, turn[flow.reference], place[flow.reference], head, neck, camera)
     turn[moving], place[moving] = _followed(flow, seats, turn, place, moving, camera)
     return turn, place - neck
 
@@ -64,10 +65,10 @@ def _centred(
     flow: Flow, turn: np.ndarray, place: np.ndarray, carried: np.ndarray, moving: np.ndarray, head: Head,
     neck: np.ndarray, camera: Camera,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Rotation and place in the reference frame with which the torso, over the film, is where necks are.
+    """First poses, all turned and moved alike, from which features lead to where, over the film, the torso is at rest.
 
-    Features tell how the torso moves against the reference and nothing of how it stands there. Taken to be at rest in
-    a frame in which it leant back, it was 4 cm too near in all the others.
+    Features tell how the torso moves against the reference frame and nothing of how it stands there. Taken to be at
+    rest in one in which it leant back, it was 4 cm too near in all the others.
 
     Args:
         turn, place: [T, 3, 3] and [T, 3] m, first poses; the mean turn is the torso's at rest.
@@ -76,13 +77,12 @@ def _centred(
     """
     some = moving[np.unique(np.linspace(0, len(moving) - 1, _CENTRED).astype(int))]
     rest = Rotation.from_matrix(turn[some]).mean()
-    at = turn[flow.reference], place[flow.reference]
     for _ in range(_PASSES):
-        seats = _seats(flow, *at, head, neck, camera)
+        seats = _seats(flow, turn[flow.reference], place[flow.reference], head, neck, camera)
         turned, placed = _followed(flow, seats, turn, place, some, camera)
-        lacking = (rest * Rotation.from_matrix(turned).mean().inv()).as_matrix()
-        at = lacking @ at[0], at[1] + (carried[some] - placed).mean(0)
-    return at
+        turn = (rest * Rotation.from_matrix(turned).mean().inv()).as_matrix() @ turn
+        place = place + (carried[some] - placed).mean(0)
+    return turn, place
 
 
 def _followed(
