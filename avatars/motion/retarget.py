@@ -19,6 +19,7 @@ from ..heads.arkit import INDEX, MIRROR, NAMES
 from ..speech.articulation import lip_gap
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
+from ..splats.rest import ranked
 from ..training.corrections import predict_torso
 from ..training.views import FACING
 from .sources import motion_of_track
@@ -112,17 +113,11 @@ def calm(motion: Motion) -> np.ndarray:
     speed = np.zeros(len(motion.times))
     if len(speed) > 1:
         speed = np.abs(np.gradient(motion.arkit, motion.times, axis=0)).sum(1) * 0.04  # per frame at 25 frames/s
-    effort = _ranked(motion.arkit.sum(1) + 2 * speed) + _LIPS * _ranked(lip_gap(motion.arkit))
+    effort = ranked(motion.arkit.sum(1) + 2 * speed) + _LIPS * ranked(lip_gap(motion.arkit))
     rows = np.argsort(effort, kind="stable")[: max(1, int(len(effort) * _CALM))]
     apart = np.linalg.norm(motion.arkit[rows][:, None] - motion.arkit[rows][None], axis=2)
     alike = np.argsort(apart[apart.sum(1).argmin()], kind="stable")
     return rows[alike[: (len(rows) + 1) // 2]]
-
-
-def _ranked(values: np.ndarray) -> np.ndarray:
-    """Values between their 10th and 90th percentile as 0 to 1."""
-    low, high = np.percentile(values, 10), np.percentile(values, 90)
-    return (values - low) / max(high - low, 1e-6)
 
 
 class Retarget:

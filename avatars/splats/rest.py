@@ -30,10 +30,10 @@ def resting(expression: np.ndarray, head: Head) -> np.ndarray:
     """
     points = _landmarks(expression, head)
     speed = np.gradient(points, axis=0) if len(points) > 1 else np.zeros_like(points)
-    effort = _ranked(_size(points - _landmarks(np.zeros_like(expression[:1]), head)) + _SPEED * _size(speed))
+    effort = ranked(_size(points - _landmarks(np.zeros_like(expression[:1]), head)) + _SPEED * _size(speed))
     gap = np.linalg.norm(points[:, _LIP[0]] - points[:, _LIP[1]], axis=1)
     if np.isfinite(gap).all():
-        effort = effort + _LIPS * _ranked(gap)
+        effort = effort + _LIPS * ranked(gap)
     calm = np.argsort(effort, kind="stable")[: max(1, int(len(effort) * _CALM))]
     apart = _size(points[calm][:, None] - points[calm][None])
     alike = np.exp(-0.5 * (apart / _ALIKE) ** 2)
@@ -59,7 +59,7 @@ def _size(move: np.ndarray) -> np.ndarray:
     return np.sqrt(np.nanmean((move**2).sum(-1), axis=-1))
 
 
-def _ranked(values: np.ndarray) -> np.ndarray:
+def ranked(values: np.ndarray) -> np.ndarray:
     """Values between their 10th and 90th percentile as 0 to 1."""
     low, high = np.percentile(values, 10), np.percentile(values, 90)
     return (values - low) / max(high - low, 1e-6)

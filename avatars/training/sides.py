@@ -49,11 +49,11 @@ class Sides:
             vertices = self._model.vertices(pose)
             hidden = torch.from_numpy(self._occlusion.behind(vertices[0].cpu().numpy(), camera)).to(vertices.device)
         loss = _WEIGHT * self._shown(vertices, hidden, camera)
-        loss.backward()
-        for name in ("logit_opacity", "log_scale"):
-            gradient = self._model.parameters[name].grad
-            assert gradient is not None
-            gradient[hidden] = 0
+        front = [self._model.parameters[name] for name in ("logit_opacity", "log_scale")]
+        for value, gradient in zip(front, torch.autograd.grad(loss, front), strict=True):
+            gradient = gradient.clone()
+            gradient[hidden] = 0  # what is hidden stays as it is; what the picture taught it is kept
+            value.grad = gradient if value.grad is None else value.grad + gradient
         return float(loss.detach())
 
     def _shown(self, vertices: Tensor, hidden: Tensor, camera: Camera) -> Tensor:

@@ -70,6 +70,20 @@ def test_only_what_lies_in_front_is_pulled(trainer: Trainer) -> None:
     assert trainer.model.parameters["color"].shape == (1500, 3)
 
 
+def test_what_the_picture_taught_is_kept(trainer: Trainer) -> None:
+    """A pull is added to gradients that are there already, also to those of splats that it hides."""
+    names = ("logit_opacity", "log_scale")
+    trainer.sides.pull(trainer.poses.row(3), _rng())
+    alone = {}
+    for name in names:
+        value = trainer.model.parameters[name]
+        assert value.grad is not None
+        alone[name], value.grad = value.grad, torch.ones_like(value)
+    trainer.sides.pull(trainer.poses.row(3), _rng())
+    for name in names:
+        torch.testing.assert_close(trainer.model.parameters[name].grad, 1 + alone[name])
+
+
 def test_the_gradient_is_that_of_the_loss(trainer: Trainer) -> None:
     with torch.no_grad():
         trainer.model.parameters["logit_opacity"].fill_(-1.0)
