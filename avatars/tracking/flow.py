@@ -12,6 +12,8 @@ from ..capture import faces
 from ..data import Clip
 
 _MIN_FEATURES = 12
+_LEVELS = 2
+"""Halvings of the picture in which what moves fast is found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +33,10 @@ class Flow:
 
 
 def feature_flow(clip: Clip, rows: np.ndarray, progress: Callable[[float], None] = lambda share: None) -> Flow:
-    """By pyramidal Lucas-Kanade, each frame against the middle one, outliers left out by RANSAC.
+    """By pyramidal Lucas-Kanade: from frame to frame, so that a stripe is not taken for the next one, and then against
+    the middle frame, so that nothing drifts.
 
-    Where less than a dozen features are seen, nothing is found and nothing moves. One picture at a time is in memory.
+    Where less than a dozen features are seen, nothing is found and nothing moves. Two pictures at a time are in memory.
 
     Args:
         rows: [T] indices of the clip's frames.
@@ -48,21 +51,30 @@ def feature_flow(clip: Clip, rows: np.ndarray, progress: Callable[[float], None]
     found[reference] = True
     gray = cv2.cvtColor(np.ascontiguousarray(clip.frames[middle]), cv2.COLOR_RGB2GRAY)
     for first, order in ((0, range(reference + 1, count)), (count - reference, range(reference - 1, -1, -1))):
-        previous = still
+        before, last, matrix = gray, points, still
         for done, t in enumerate(order, first):
             progress(done / count)
             now = cv2.cvtColor(np.ascontiguousarray(clip.frames[rows[t]]), cv2.COLOR_RGB2GRAY)
-            guess = (points @ previous[:, :2].T + previous[:, 2])[:, None].astype(np.float32)
-            moved, status, _ = cv2.calcOpticalFlowPyrLK(
-                gray, now, points[:, None], guess, winSize=(25, 25), maxLevel=2, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
-            )
-            good = status[:, 0] > 0
+            stepped, _ = _followed(before, now, last, last, _LEVELS)
+            moved, good = _followed(gray, now, points, stepped, 0)
+            before, last = now, np.where(good[:, None], moved, stepped)
             if good.sum() >= _MIN_FEATURES:
-                matrix, inliers = cv2.estimateAffinePartial2D(points[good], moved[good, 0], ransacReprojThreshold=2.0)
-                if matrix is not None and inliers.sum() >= _MIN_FEATURES:
-                    previous, places[t], found[t] = matrix, moved[:, 0], good
-            similar[t] = previous
+                fitted, inliers = cv2.estimateAffinePartial2D(points[good], moved[good], ransacReprojThreshold=2.0)
+                if fitted is not None and inliers.sum() >= _MIN_FEATURES:
+                    matrix, places[t], found[t] = fitted, moved, good
+            similar[t] = matrix
     return Flow(reference, points, places, found, similar)
+
+
+def _followed(
+    source: np.ndarray, target: np.ndarray, points: np.ndarray, guess: np.ndarray, levels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where points [N, 2] of one gray picture are in another [N, 2] px, near a guess [N, 2]; and which were found."""
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        source, target, points[:, None].astype(np.float32), guess[:, None].astype(np.float32), winSize=(25, 25),
+        maxLevel=levels, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )  # fmt: skip
+    return moved[:, 0], status[:, 0] > 0
 
 
 def _features(frame: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

@@ -98,3 +98,29 @@ def test_without_features_nothing_moves(default_head: Head) -> None:
     found, where = track_torso(clip, np.arange(_FRAMES), still, place, head, _CAMERA)
     np.testing.assert_allclose(found, np.tile(rest_torso(still), (_FRAMES, 1, 1)), atol=1e-12)
     assert np.ptp(where, axis=0).max() < 1e-9
+
+
+def test_a_stripe_is_not_taken_for_the_next_one() -> None:
+    """Two halves of a striped cloth part: no similarity says so, and soon one's stripes lie where the other's were."""
+    size, period, speed = 256, 12.0, 2.0
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:size, :size].astype(float)
+    speckle = rng.normal(size=(size, 4 * size))
+    speckle = 6 * (speckle + np.roll(speckle, 1, 0) + np.roll(speckle, 1, 1))
+    side = np.where(x < size / 2, -1.0, 1.0)
+    frames = []
+    for t in range(_FRAMES):
+        at = x - side * speed * (t - _FRAMES // 2)
+        dots = speckle[y.astype(int), (at + 200 + 100 * side).astype(int)]
+        frames.append(np.repeat((128 + 60 * np.sin(2 * np.pi * at / period) + dots)[..., None], 3, 2))
+    marks = np.tile(rng.uniform(20, 60, size=(1, 478, 3)), (_FRAMES, 1, 1)).astype(np.float32)
+    matte = np.full((_FRAMES, size, size), 255, np.uint8)
+    times = np.arange(_FRAMES) / 25.0
+    clip = Clip(np.array(frames).clip(0, 255).astype(np.uint8), times, marks, matte, [""] * _FRAMES)
+    flow = feature_flow(clip, np.arange(_FRAMES))
+    inside = np.abs(flow.points[:, 0] - size / 2) > 30  # windows that see one half, also at the end
+    inside &= np.abs(flow.points[:, 0] - size / 2) < 90
+    assert inside.sum() > 20
+    ends = np.where(flow.points[inside, 0] < size / 2, -1.0, 1.0) * speed * (_FRAMES // 2)
+    moved = flow.places[-1, inside, 0] - flow.points[inside, 0]
+    np.testing.assert_allclose(moved, ends, atol=0.5)  # 8 px, two thirds of the way to the next stripe
