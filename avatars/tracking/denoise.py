@@ -1,4 +1,4 @@
-"""Landmarks of a face that keeps still, without the detector's trembling.
+"""A face that keeps still, without the detector's trembling and the solver's.
 
 A detector trembles by a tenth of a pixel when nothing moves, and a fit makes more of it where expressions can stand in
 for each other. Frames on which a part of the face is where it was are averaged; where it moves, they are left alone, so
@@ -17,6 +17,7 @@ _REACH = 4
 _STILL = 0.5
 """px at 512: median move of a part's landmarks from which two frames have little to do with each other."""
 _PARTS = [list(part) for part in (faces.LIPS, faces.EYE_L, faces.EYE_R, faces.IRIS_L, faces.IRIS_R)]
+_EYES = ("eye", "lid", "gaze")
 _PARTS.append(sorted(set(range(LANDMARKS)).difference(*_PARTS)))
 
 
@@ -25,17 +26,43 @@ def denoised(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Each frame weighs by a Gaussian of how far the part moved (a bilateral filter over time).
     """
-    unit = _STILL * max(size) / 512
     out = landmarks.astype(float)
     for part in _PARTS:
-        points = landmarks[:, part].astype(float)
-        total, weights = points.copy(), np.ones((len(points), 1, 1))
-        for k in range(1, min(_REACH, len(points) - 1) + 1):
-            moved = np.median(np.linalg.norm(points[k:, :, :2] - points[:-k, :, :2], axis=-1), axis=1)
-            weight = np.exp(-0.5 * (moved / unit) ** 2)[:, None, None]
-            total[k:] += weight * points[:-k]
-            total[:-k] += weight * points[k:]
-            weights[k:] += weight
-            weights[:-k] += weight
-        out[:, part] = total / weights
+        out[:, part] = _averaged(out[:, part], landmarks, [part], size)
     return out
+
+
+def steadied(
+    expression: np.ndarray, names: tuple[str, ...], landmarks: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Expressions [T, E], averaged like landmarks while lips and face rest; those of eyes while these rest, too.
+
+    A grimace that no expression quite explains has several that do equally badly; noise jumps between them.
+
+    Args:
+        names: [E].
+        landmarks, size: as `denoised` gave and took.
+    """
+    eyes = np.array([any(word in name for word in _EYES) for name in names])
+    lips, *around, face = _PARTS
+    out = _averaged(expression, landmarks, [lips, face], size)
+    out[:, eyes] = _averaged(expression[:, eyes], landmarks, [lips, *around, face], size)
+    return out.astype(expression.dtype)
+
+
+def _averaged(values: np.ndarray, landmarks: np.ndarray, parts: list[list[int]], size: tuple[int, int]) -> np.ndarray:
+    """Values [T, ...] averaged over the frames around each in which all these parts of the face are where they are."""
+    unit = _STILL * max(size) / 512
+    shape = (-1,) + (1,) * (values.ndim - 1)
+    total, weights = values.astype(float), np.ones(len(values)).reshape(shape)
+    for k in range(1, min(_REACH, len(values) - 1) + 1):
+        moved = np.zeros(len(values) - k)
+        for part in parts:
+            points = landmarks[:, part, :2].astype(float)
+            moved += np.median(np.linalg.norm(points[k:] - points[:-k], axis=-1), axis=1) ** 2
+        weight = np.exp(-0.5 * moved / unit**2).reshape(shape)
+        total[k:] += weight * values[:-k]
+        total[:-k] += weight * values[k:]
+        weights[k:] += weight
+        weights[:-k] += weight
+    return total / weights

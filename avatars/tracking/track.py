@@ -12,7 +12,7 @@ from .. import files
 from ..data import Camera, Clip, Track
 from ..errors import FileFormatError, TrackingError
 from ..heads.head import Head
-from .denoise import denoised
+from .denoise import denoised, steadied
 from .residuals import LandmarkModel
 from .solve import Solver
 from .torso import track_torso
@@ -56,7 +56,7 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
         camera=camera,
         frame=rows.astype(np.int64),
         times=clip.times[rows],
-        expression=state.expression.astype(np.float32),
+        expression=steadied(state.expression, head.expression_names, landmarks, clip.size).astype(np.float32),
         rotation=Rotation.from_matrix(state.rotation).as_rotvec().astype(np.float32),
         translation=state.translation.astype(np.float32),
         torso_rotation=Rotation.from_matrix(torso_rotation).as_rotvec().astype(np.float32),
