@@ -52,7 +52,7 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     """
     mean = model.parameters["mean"].detach().cpu()
     low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
-    fill = _fill(model).cpu()
+    fill = beside(model).cpu()
 
     eye, lid, inner = (
         torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), ("eyelids",), INTERIOR)
@@ -100,7 +100,7 @@ def tones(model: AvatarModel) -> Tones:
     low, high = np.zeros_like(color), np.ones_like(color)
     most, bright = np.full_like(color[:, 1:], _ANY), np.ones_like(color[:, :1])
     bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
-    skin = bare & ~_fill(model).cpu().numpy()
+    skin = bare & ~beside(model).cpu().numpy()
     close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
     if skin.sum() >= _TONES:
         places = model.rest_means().detach().cpu().numpy()
@@ -121,14 +121,14 @@ def part(model: AvatarModel, *names: str) -> np.ndarray:
     return mask[model.binding.corner].all(1)
 
 
-def _fill(model: AvatarModel) -> Tensor:
+def beside(model: AvatarModel) -> Tensor:
     """[N] bool: splats of hair and clothes beside the mesh; before training, those on its skin are in their seats."""
     return model.parameters["mean"].detach().abs().amax(1) > 0
 
 
 def scale_limit(model: AvatarModel) -> Tensor:
     """[N, 1] log of the largest standard deviation, in extents."""
-    fill = _fill(model)[:, None]
+    fill = beside(model)[:, None]
     most = torch.where(fill, _MAX_EXTENTS[1], _MAX_EXTENTS[0])
     extent = torch.from_numpy(model.binding.extent)[:, None].to(fill.device)
     return torch.minimum(_MAX_SCALE / extent, most).log()
@@ -139,7 +139,7 @@ def thickness(model: AvatarModel) -> Tensor:
 
     One camera does not see depth: a needle that points at it looks like a dot, and like a needle from the side.
     """
-    fill = _fill(model)
+    fill = beside(model)
     reach = torch.tensor(_THICKNESS, device=fill.device).log()
     return torch.where(fill, reach[1], reach[0])[:, None]
 

@@ -167,7 +167,7 @@ def trained(
     return avatar, result
 
 
-_TRACKING = 4
+_TRACKING = 5
 """Raise it when tracks come out differently: those of older runs are made again."""
 
 
@@ -189,7 +189,7 @@ def tracked_clip(
     return found
 
 
-_TRAINING = 3
+_TRAINING = 4
 """Raise it when a person's head, or what is seeded on it, comes out differently: half a training would not fit."""
 
 

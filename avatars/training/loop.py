@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..data import Clip, Splats, Track
 from ..errors import TrainingError
+from ..geometry import rotvec_from_matrix
 from ..heads.head import Head
 from ..raster import ops
 from ..splats.bases import BasisNetwork, StateScale
@@ -95,7 +96,9 @@ class Trainer:
         self.optimizer = Optimizer(self.model)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
-        self.shares = np.cumsum(rarity(self.tracked.expression[torch.from_numpy(rows)].numpy()))
+        seen = self.tracked[torch.from_numpy(rows)]
+        turns = rotvec_from_matrix(seen.rotation @ seen.rotation[0].T)
+        self.shares = np.cumsum(rarity(seen.expression.numpy(), turns.numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
         views = [camera_tensors(camera) for camera in self.cameras]
         self.views = [(intrinsics.to(self.device), view.to(self.device)) for intrinsics, view in views]
@@ -268,11 +271,14 @@ class Trainer:
         return float(np.mean(found))
 
 
-def rarity(expression: np.ndarray) -> np.ndarray:
-    """[T] shares summing to 1: rows with few neighbours in expression [T, E] (blinks, wide mouths) come more often."""
-    near = min(8, len(expression) - 1)
-    if near < 1:
-        return np.full(len(expression), 1 / max(len(expression), 1))
-    distance = KDTree(expression).query(expression, near + 1)[0][:, -1]
-    share = (distance / max(float(np.median(distance)), 1e-6)).clip(*_RARITY)
-    return share / share.sum()
+def rarity(*states: np.ndarray) -> np.ndarray:
+    """[T] shares summing to 1: rows with few neighbours in some state [T, E] come more often.
+
+    In expression these are blinks and wide mouths, in the head's turn the sides that the film hardly shows.
+    """
+    share = np.ones(len(states[0]))
+    near = min(8, len(share) - 1)
+    for state in states if near >= 1 else ():
+        distance = KDTree(state).query(state, near + 1)[0][:, -1]
+        share *= (distance / max(float(np.median(distance)), 1e-6)).clip(*_RARITY)
+    return share / max(share.sum(), 1)

@@ -25,7 +25,10 @@ RATES = {
 """Step sizes per iteration; lengths in extents of the splat."""
 BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
 NETWORK_RATE = 1e-3
-PLATE_RATE = 4e-3
+BESIDE_GAINS = {"mean": 4.0, "bases": 2.0}
+"""By how much faster those of hair and clothes go that were seeded beside the mesh: at what depth they lie is a guess,
+and the film tells little by little.
+"""
 _BETA1, _BETA2 = 0.9, 0.99
 _EPS = 1e-7
 """Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
@@ -54,6 +57,7 @@ class Optimizer:
         # Where axes must be alike, no cap lies below what the longest one asks for: the two bounds must agree.
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
+        self.beside = len(self.scale_limit) - int(bounds.beside(model).cpu().sum())  # they are seeded last
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
         self.tones = bounds.tones(model)
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
@@ -74,11 +78,11 @@ class Optimizer:
                 continue
             columns = value.shape[1] if value.ndim == 2 else 1
             value.grad.view(-1, columns).masked_fill_(self.frozen[:, None], 0)
-            lr = self.rates[name] * rate
-            ops.adam_(
-                value.view(-1, columns), value.grad.reshape(-1, columns), self.first[name].view(-1, columns),
-                self.second[name].view(-1, columns), lr, self.steps, _BETA1, _BETA2, _EPS,
-            )  # fmt: skip
+            moved = (value, value.grad, self.first[name], self.second[name])
+            v, g, m1, m2 = (x.view(-1, columns) for x in moved)
+            for at, gain in self._parts(name):
+                lr = self.rates[name] * (rate * gain)
+                ops.adam_(v[at], g[at], m1[at], m2[at], lr, self.steps, _BETA1, _BETA2, _EPS)
             value.grad = None
         scale = self.model.parameters["log_scale"]
         torch.minimum(scale, self.scale_limit, out=scale)
@@ -96,6 +100,13 @@ class Optimizer:
         torch.minimum(torch.maximum(mean, self.reach[0], out=mean), self.reach[1], out=mean)
         self.teeth.seat(mean, before)
 
+    def _parts(self, name: str) -> tuple[tuple[slice, float], ...]:
+        """Rows on the mesh and beside it, and the gain of each."""
+        gain = BESIDE_GAINS.get(name, 1.0)
+        if gain == 1:
+            return ((slice(None), 1.0),)
+        return ((slice(None, self.beside), 1.0), (slice(self.beside, None), gain))
+
     @torch.no_grad()
     def limit(self, hidden: Tensor, low: Tensor, high: Tensor) -> None:
         """From now on splats [N] bool stay as they are, and colours [N, 3] within bounds."""
@@ -111,11 +122,12 @@ class Optimizer:
         self.basis_steps += 1
         gradient = gradient * self.steady
         gradient.masked_fill_(self.frozen[:, None], 0)
-        lr = self.basis_rates * rate
-        ops.adam_outer_(
-            self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
-            self.basis_steps, _BETA1, _BETA2, _EPS,
-        )  # fmt: skip
+        b, m1, m2 = self.model.bases, self.bases_first, self.bases_second
+        for at, gain in self._parts("bases"):
+            lr = self.basis_rates * (rate * gain)
+            ops.adam_outer_(
+                b[at], m1[at], m2[at], gradient[at], weights, lr, self.basis_steps, _BETA1, _BETA2, _EPS
+            )  # fmt: skip
         correct1, correct2 = 1 - _BETA1**self.basis_steps, 1 - _BETA2**self.basis_steps
         gradient, m, v = self.network_grad, self.network_first, self.network_second
         m.mul_(_BETA1).add_(gradient, alpha=1 - _BETA1)

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from avatars import files
 from avatars.data import Clip, Track
 from avatars.errors import FileFormatError, TrainingError
 from avatars.heads.head import Head
-from avatars.training import checkpoint, loop
+from avatars.training import bounds, checkpoint, loop
 from avatars.training.loop import Trainer
+from avatars.training.optimizer import BESIDE_GAINS
 from avatars.training.presets import Preset
 
 PRESET = Preset(size=64, splats=400, bases=4, iterations=120, coarse=0.3)
@@ -134,3 +136,33 @@ def test_rare_faces_come_more_often() -> None:
     share = loop.rarity(np.concatenate([common, rare]))
     assert share.sum() == pytest.approx(1)
     assert share[90:].mean() > 2 * share[:90].mean()
+
+
+def test_sides_that_are_hardly_shown_come_more_often() -> None:
+    faces = 0.1 * np.random.default_rng(0).normal(size=(100, 3))
+    turns = 0.01 * np.random.default_rng(1).normal(size=(100, 3))
+    turns[90:, 1] += np.linspace(0.2, 0.5, 10)
+    share = loop.rarity(faces, turns)
+    assert share.sum() == pytest.approx(1)
+    assert share[90:].mean() > 2 * share[:90].mean()
+    np.testing.assert_allclose(loop.rarity(faces[:1], turns[:1]), [1.0])
+
+
+def test_what_lies_beside_the_mesh_moves_faster(scene: tuple[Head, Clip, Track]) -> None:
+    head, clip, track = scene
+    preset = Preset(size=96, splats=2000, fill=0.3, bases=4, iterations=10)
+    trainer = Trainer(head.shape(track.identity), clip, track, ROWS, preset)
+    model, optimizer = trainer.model, trainer.optimizer
+    beside = bounds.beside(model)
+    assert 100 < int(beside.sum()) < 700
+    face = torch.from_numpy(trainer.head.faces_of("face")[trainer.seeded.triangle]) & ~beside
+    mean, color = model.parameters["mean"], model.parameters["color"]
+    before, bases = (mean.detach().clone(), color.detach().clone()), model.bases.clone()
+    color.data.fill_(0.5)
+    mean.grad, color.grad = torch.full_like(mean, 1e-3), torch.full_like(color, 1e-3)
+    optimizer.splats(1.0)
+    moved = (mean.detach() - before[0]).abs()[:, 0]
+    np.testing.assert_allclose(moved[beside] / moved[face].median(), BESIDE_GAINS["mean"], rtol=1e-3)
+    optimizer.bases(torch.full((len(mean), 9), 1e-3), torch.ones(4), 1.0)
+    moved = (model.bases - bases).abs()[:, 0, 0]
+    np.testing.assert_allclose(moved[beside] / moved[face].median(), BESIDE_GAINS["bases"], rtol=1e-3)
