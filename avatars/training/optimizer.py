@@ -25,9 +25,9 @@ RATES = {
 """Step sizes per iteration; lengths in extents of the splat."""
 BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
 NETWORK_RATE = 1e-3
-BESIDE_GAINS = {"mean": 4.0, "bases": 2.0}
-"""By how much faster those of hair and clothes go that were seeded beside the mesh: at what depth they lie is a guess,
-and the film tells little by little.
+_BESIDE_GAIN = 2.0
+"""By how much faster hair and clothes move that were seeded beside the mesh: at what depth they lie is a guess, and the
+film tells little by little. Much faster, and they stray in front of collars and cheeks where no frame contradicts.
 """
 _BETA1, _BETA2 = 0.9, 0.99
 _EPS = 1e-7
@@ -80,7 +80,8 @@ class Optimizer:
             value.grad.view(-1, columns).masked_fill_(self.frozen[:, None], 0)
             moved = (value, value.grad, self.first[name], self.second[name])
             v, g, m1, m2 = (x.view(-1, columns) for x in moved)
-            for at, gain in self._parts(name):
+            faster = _BESIDE_GAIN if name == "mean" else 1.0
+            for at, gain in ((slice(None, self.beside), 1.0), (slice(self.beside, None), faster)):
                 lr = self.rates[name] * (rate * gain)
                 ops.adam_(v[at], g[at], m1[at], m2[at], lr, self.steps, _BETA1, _BETA2, _EPS)
             value.grad = None
@@ -100,13 +101,6 @@ class Optimizer:
         torch.minimum(torch.maximum(mean, self.reach[0], out=mean), self.reach[1], out=mean)
         self.teeth.seat(mean, before)
 
-    def _parts(self, name: str) -> tuple[tuple[slice, float], ...]:
-        """Rows on the mesh and beside it, and the gain of each."""
-        gain = BESIDE_GAINS.get(name, 1.0)
-        if gain == 1:
-            return ((slice(None), 1.0),)
-        return ((slice(None, self.beside), 1.0), (slice(self.beside, None), gain))
-
     @torch.no_grad()
     def limit(self, hidden: Tensor, low: Tensor, high: Tensor) -> None:
         """From now on splats [N] bool stay as they are, and colours [N, 3] within bounds."""
@@ -122,12 +116,11 @@ class Optimizer:
         self.basis_steps += 1
         gradient = gradient * self.steady
         gradient.masked_fill_(self.frozen[:, None], 0)
-        b, m1, m2 = self.model.bases, self.bases_first, self.bases_second
-        for at, gain in self._parts("bases"):
-            lr = self.basis_rates * (rate * gain)
-            ops.adam_outer_(
-                b[at], m1[at], m2[at], gradient[at], weights, lr, self.basis_steps, _BETA1, _BETA2, _EPS
-            )  # fmt: skip
+        lr = self.basis_rates * rate
+        ops.adam_outer_(
+            self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
+            self.basis_steps, _BETA1, _BETA2, _EPS,
+        )  # fmt: skip
         correct1, correct2 = 1 - _BETA1**self.basis_steps, 1 - _BETA2**self.basis_steps
         gradient, m, v = self.network_grad, self.network_first, self.network_second
         m.mul_(_BETA1).add_(gradient, alpha=1 - _BETA1)
