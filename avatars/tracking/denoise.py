@@ -17,8 +17,9 @@ _REACH = 4
 _STILL = 0.5
 """px at 512: median move of a part's landmarks from which two frames have little to do with each other."""
 _PARTS = [list(part) for part in (faces.LIPS, faces.EYE_L, faces.EYE_R, faces.IRIS_L, faces.IRIS_R)]
-_EYES = ("eye", "lid", "gaze")
 _PARTS.append(sorted(set(range(LANDMARKS)).difference(*_PARTS)))
+_EYES = ("eye", "lid", "gaze")
+"""Words in the names of expressions that move eyes."""
 
 
 def denoised(landmarks: np.ndarray, size: tuple[int, int]) -> np.ndarray:

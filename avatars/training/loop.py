@@ -281,4 +281,4 @@ def rarity(*states: np.ndarray) -> np.ndarray:
     for state in states if near >= 1 else ():
         distance = KDTree(state).query(state, near + 1)[0][:, -1]
         share *= (distance / max(float(np.median(distance)), 1e-6)).clip(*_RARITY)
-    return share / max(share.sum(), 1)
+    return share / share.sum()

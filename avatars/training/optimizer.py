@@ -57,11 +57,14 @@ class Optimizer:
         # Where axes must be alike, no cap lies below what the longest one asks for: the two bounds must agree.
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
-        self.beside = len(self.scale_limit) - int(bounds.beside(model).cpu().sum())  # they are seeded last
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
         self.tones = bounds.tones(model)
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
-        self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
+        rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
+        self.rates = {k: [(slice(None), lr)] for k, lr in rates.items()}
+        beside = len(self.scale_limit) - int(bounds.beside(model).cpu().sum())  # those beside the mesh are seeded last
+        slow, fast = slice(None, beside), slice(beside, None)
+        self.rates["mean"] = [(slow, rates["mean"]), (fast, rates["mean"] * _BESIDE_GAIN)]
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         self.steps, self.basis_steps = 0, 0
 
@@ -80,10 +83,8 @@ class Optimizer:
             value.grad.view(-1, columns).masked_fill_(self.frozen[:, None], 0)
             moved = (value, value.grad, self.first[name], self.second[name])
             v, g, m1, m2 = (x.view(-1, columns) for x in moved)
-            faster = _BESIDE_GAIN if name == "mean" else 1.0
-            for at, gain in ((slice(None, self.beside), 1.0), (slice(self.beside, None), faster)):
-                lr = self.rates[name] * (rate * gain)
-                ops.adam_(v[at], g[at], m1[at], m2[at], lr, self.steps, _BETA1, _BETA2, _EPS)
+            for at, lr in self.rates[name]:
+                ops.adam_(v[at], g[at], m1[at], m2[at], lr * rate, self.steps, _BETA1, _BETA2, _EPS)
             value.grad = None
         scale = self.model.parameters["log_scale"]
         torch.minimum(scale, self.scale_limit, out=scale)

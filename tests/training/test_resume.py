@@ -145,6 +145,8 @@ def test_sides_that_are_hardly_shown_come_more_often() -> None:
     assert share.sum() == pytest.approx(1)
     assert share[90:].mean() > 2 * share[:90].mean()
     np.testing.assert_allclose(loop.rarity(faces[:1], turns[:1]), [1.0])
+    still = np.zeros((2, 3))  # neighbours at no distance count as near in both
+    np.testing.assert_allclose(loop.rarity(still, still), [0.5, 0.5])
 
 
 def test_what_lies_beside_the_mesh_moves_faster(scene: tuple[Head, Clip, Track]) -> None:
