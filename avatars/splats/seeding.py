@@ -130,7 +130,9 @@ def _signed_area(corners: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def lookalikes(head: Head, triangle: np.ndarray, rest: np.ndarray, seen: np.ndarray, count: int = 1) -> np.ndarray:
+def lookalikes(
+    head: Head, triangle: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray, count: int = 1
+) -> np.ndarray:
     """[unseen, count] indices of the seen splats that unseen ones should look like.
 
     Nearest on either side of the face and of the same kind (hair after hair, neck after neck, the white of an eye
@@ -138,14 +140,15 @@ def lookalikes(head: Head, triangle: np.ndarray, rest: np.ndarray, seen: np.ndar
     it, not after the ear or the neck that happens to be closest.
 
     Args:
-        triangle: [N]; rest: [N, 3] m, splat centres at rest; seen: [N] bool.
+        triangle: [N]; rest: [N, 3] m, splat centres at rest; color: [N, 3] of those seen; seen: [N] bool.
     """
     place = rest * np.array([0.7, 2.0, 0.5])
     kind = _kinds(head)[triangle]
+    temples = _bald(kind, rest, color, seen)
     anyone = np.flatnonzero(seen & (kind != _EARS))
     found = np.empty((len(triangle), count), np.int64)
     for value in np.unique(kind[~seen]):
-        source = np.flatnonzero(seen & (kind == value))
+        source = np.flatnonzero(seen & (kind == value) & ~temples)
         if value == _EARS or len(source) < max(count, 20):
             source = anyone if len(anyone) >= count else np.flatnonzero(seen)
         tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
@@ -155,14 +158,33 @@ def lookalikes(head: Head, triangle: np.ndarray, rest: np.ndarray, seen: np.ndar
     return found[~seen]
 
 
-_EARS = 6
+_SCALP, _EARS = 2, 6
+_CROWN, _HAIR = 0.6, 0.15
+"""Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
+
+
+def _bald(kind: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """[N] bool: seen splats of the scalp that show skin, where others show hair.
+
+    A hairline lies inside the mesh's scalp, and what is behind the head at the height of a bare temple is not bare.
+    """
+    scalp, face = seen & (kind == _SCALP), seen & (kind == 0)
+    bare = np.zeros(len(kind), bool)
+    if not scalp.any() or not face.any():
+        return bare
+    skin = np.median(color[face], 0)
+    crown = np.median(color[scalp & (rest[:, 1] >= np.quantile(rest[scalp, 1], _CROWN))], 0)
+    if np.linalg.norm(crown - skin) > _HAIR:
+        from_skin, from_hair = (np.linalg.norm(color[scalp] - tone, axis=1) for tone in (skin, crown))
+        bare[scalp] = from_skin < from_hair
+    return bare
 
 
 def _kinds(head: Head) -> np.ndarray:
     """[F] what a triangle is part of, as far as looks go; the skin of the face is 0."""
     kind = np.zeros(len(head.faces), int)
     kind[head.torso_faces()] = 1
-    groups = {2: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: INTERIOR, _EARS: ("ears",)}
+    groups = {_SCALP: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: INTERIOR, _EARS: ("ears",)}
     for value, names in groups.items():
         known = [name for name in names if name in head.regions]
         if known:
@@ -250,7 +272,7 @@ def _colors(
     seen = weight > 0
     if not seen.any():
         return np.full((len(triangle), 3), 0.5)
-    color[~seen] = color[lookalikes(head, triangle, rest, seen)[:, 0]]
+    color[~seen] = color[lookalikes(head, triangle, rest, color, seen)[:, 0]]
     paint = interior_colors(head, triangle, barycentric, white)
     inside = ~seen & np.isfinite(paint[:, 0])
     color[inside] = paint[inside]

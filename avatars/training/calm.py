@@ -117,7 +117,7 @@ def calm(
     if sure.all() or sure.sum() < _ENOUGH:
         return Calmed(torch.zeros(len(trust), dtype=torch.bool, device=device), low, high)
     doubtful = np.flatnonzero(~sure)
-    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), sure, _LOOKALIKES)
+    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), shades.cpu().numpy(), sure, _LOOKALIKES)
     alike = shades[torch.from_numpy(near).to(device)]
     paint = _usual(alike, torch.from_numpy(pixels[near]).to(device))
     inside = np.isfinite(interior[doubtful, 0])

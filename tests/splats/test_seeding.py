@@ -57,3 +57,21 @@ def test_few_splats_go_where_nobody_looks_but_to_the_nape(head: Head, camera: Ca
     lower = neck & head.torso_faces() & back
     assert density(lower) > 5 * density(bust & back)
     assert density(neck & ~back) > 2 * density(lower)
+
+
+def test_behind_bare_temples_is_hair(head: Head, camera: Camera) -> None:
+    """What is hidden of the scalp takes after hair, even at the height of temples that show skin."""
+    vertices = head.template * [1.0, -1.0, -1.0] + [0, 0, 0.6]
+    drawn = rasterize_mesh(screen(vertices, camera), head.faces, SIZE, SIZE).face
+    scalp, height = head.faces_of("scalp"), head.template[head.faces][..., 1].mean(1)
+    hairline = np.quantile(height[scalp & np.isin(np.arange(len(scalp)), drawn)], 0.3)
+    hair = (30, 25, 20)
+    colors = np.where((scalp & (height > hairline))[:, None], hair, SKIN)
+    image = np.where((drawn >= 0)[..., None], colors[drawn], WALL).astype(np.uint8)
+    view = View(vertices.astype(np.float32), image, np.where(drawn >= 0, 255, 0).astype(np.uint8))
+    splats = seed(head, [view], camera, 3000, 0.0, 4, 0, np.full(3, 0.7))
+    low = scalp[splats.triangle] & (height[splats.triangle] < hairline)
+    back = low & (head.template[head.faces[splats.triangle]][..., 2].mean(1) < 0)
+    assert back.sum() > 30
+    dark = splats.color[back].sum(1) < np.mean([sum(hair), sum(SKIN)]) / 255
+    assert dark.mean() > 0.95
