@@ -93,7 +93,7 @@ class Trainer:
         self.model = AvatarModel(head, self.seeded, network).to(self.device)
         for value in self.model.parameters.values():
             value.requires_grad_()
-        self.optimizer = Optimizer(self.model)
+        self.optimizer = Optimizer(self.model, self.poses.row(self.middle), self.camera)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
         seen = self.tracked[torch.from_numpy(rows)]
@@ -117,6 +117,7 @@ class Trainer:
         from ..heads.head import HeadModel
 
         chosen = self.rows[np.linspace(0, len(self.rows) - 1, min(_SEED_VIEWS, len(self.rows))).astype(int)]
+        self.middle = int(chosen[len(chosen) // 2])
         body = HeadModel(head)
         views = []
         for row in chosen:

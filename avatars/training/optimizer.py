@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data import Camera
 from ..raster import ops
 from ..splats.interior import INTERIOR
-from ..splats.model import PARAMETERS, AvatarModel
+from ..splats.model import PARAMETERS, AvatarModel, Pose
 from . import bounds
+from .depths import Depths
 from .hollow import Hollow
 from .teeth import Teeth
 
@@ -25,10 +27,6 @@ RATES = {
 """Step sizes per iteration; lengths in extents of the splat."""
 BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
 NETWORK_RATE = 1e-3
-_BESIDE_GAIN = 2.0
-"""By how much faster hair and clothes move that were seeded beside the mesh: at what depth they lie is a guess, and the
-film tells little by little. Much faster, and they stray in front of collars and cheeks where no frame contradicts.
-"""
 _BETA1, _BETA2 = 0.9, 0.99
 _EPS = 1e-7
 """Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
@@ -39,9 +37,13 @@ _SOLID = 1.5
 
 
 class Optimizer:
-    """Moves the tensors of an AvatarModel in place."""
+    """Moves the tensors of an AvatarModel in place.
 
-    def __init__(self, model: AvatarModel) -> None:
+    Args:
+        pose, camera: of the frame from which it was seeded.
+    """
+
+    def __init__(self, model: AvatarModel, pose: Pose, camera: Camera) -> None:
         self.model = model
         self.first = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
         self.second = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
@@ -50,7 +52,7 @@ class Optimizer:
         self.network_first, self.network_second = torch.zeros_like(self.network), torch.zeros_like(self.network)
         device = model.device
         self.scale_limit = bounds.scale_limit(model)
-        self.hollow, self.teeth = Hollow(model), Teeth(model)
+        self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera)
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = bounds.reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
@@ -60,11 +62,7 @@ class Optimizer:
         self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
         self.tones = bounds.tones(model)
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
-        rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
-        self.rates = {k: [(slice(None), lr)] for k, lr in rates.items()}
-        beside = len(self.scale_limit) - int(bounds.beside(model).cpu().sum())  # those beside the mesh are seeded last
-        slow, fast = slice(None, beside), slice(beside, None)
-        self.rates["mean"] = [(slow, rates["mean"]), (fast, rates["mean"] * _BESIDE_GAIN)]
+        self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         self.steps, self.basis_steps = 0, 0
 
@@ -75,6 +73,7 @@ class Optimizer:
         before, pull = self.teeth.moved.clone(), self.model.parameters["mean"].grad
         if pull is not None:
             self.teeth.step(pull, rate, self.steps)
+            self.depths.step(self.model.parameters["mean"], pull, rate, self.steps)
         for name in PARAMETERS:
             value = self.model.parameters[name]
             if value.grad is None:
@@ -83,8 +82,7 @@ class Optimizer:
             value.grad.view(-1, columns).masked_fill_(self.frozen[:, None], 0)
             moved = (value, value.grad, self.first[name], self.second[name])
             v, g, m1, m2 = (x.view(-1, columns) for x in moved)
-            for at, lr in self.rates[name]:
-                ops.adam_(v[at], g[at], m1[at], m2[at], lr * rate, self.steps, _BETA1, _BETA2, _EPS)
+            ops.adam_(v, g, m1, m2, self.rates[name] * rate, self.steps, _BETA1, _BETA2, _EPS)
             value.grad = None
         scale = self.model.parameters["log_scale"]
         torch.minimum(scale, self.scale_limit, out=scale)
@@ -146,6 +144,7 @@ class Optimizer:
         out["frozen"] = self.frozen.cpu().numpy()
         out["color.low"], out["color.high"] = self.colors.low.cpu().numpy(), self.colors.high.cpu().numpy()
         out["teeth"] = torch.stack([self.teeth.moved, self.teeth.first, self.teeth.second]).cpu().numpy()
+        out["depths"] = torch.stack([self.depths.moved, self.depths.first, self.depths.second]).cpu().numpy()
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
         return out
 
@@ -167,6 +166,9 @@ class Optimizer:
         put(self.network_first, "network.first")
         put(self.network_second, "network.second")
         for value, saved in zip((self.teeth.moved, self.teeth.first, self.teeth.second), tensors["teeth"], strict=True):
+            value.copy_(torch.from_numpy(saved))
+        grids = (self.depths.moved, self.depths.first, self.depths.second)
+        for value, saved in zip(grids, tensors["depths"], strict=True):
             value.copy_(torch.from_numpy(saved))
         put(self.frozen, "frozen")
         put(self.colors.low, "color.low")

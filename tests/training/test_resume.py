@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from avatars import files
 from avatars.data import Clip, Track
 from avatars.errors import FileFormatError, TrainingError
 from avatars.heads.head import Head
-from avatars.training import bounds, checkpoint, loop
+from avatars.training import checkpoint, loop
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 
@@ -147,20 +146,3 @@ def test_sides_that_are_hardly_shown_come_more_often() -> None:
     np.testing.assert_allclose(loop.rarity(faces[:1], turns[:1]), [1.0])
     still = np.zeros((2, 3))  # neighbours at no distance count as near in both
     np.testing.assert_allclose(loop.rarity(still, still), [0.5, 0.5])
-
-
-def test_what_lies_beside_the_mesh_moves_faster(scene: tuple[Head, Clip, Track]) -> None:
-    head, clip, track = scene
-    preset = Preset(size=96, splats=2000, fill=0.3, bases=4, iterations=10)
-    trainer = Trainer(head.shape(track.identity), clip, track, ROWS, preset)
-    model, optimizer = trainer.model, trainer.optimizer
-    beside = bounds.beside(model)
-    assert 100 < int(beside.sum()) < 700
-    face = torch.from_numpy(trainer.head.faces_of("face")[trainer.seeded.triangle]) & ~beside
-    mean, color = model.parameters["mean"], model.parameters["color"]
-    before, drawn = mean.detach().clone(), color.detach().fill_(0.5).clone()
-    mean.grad, color.grad = torch.full_like(mean, 1e-3), torch.full_like(color, 1e-3)
-    optimizer.splats(1.0)
-    moved, painted = (mean.detach() - before).abs()[:, 0], (color.detach() - drawn).abs()[:, 0]
-    np.testing.assert_allclose(moved[beside] / moved[face].median(), 2.0, rtol=1e-3)
-    np.testing.assert_allclose(painted[beside].median() / painted[face].median(), 1.0, rtol=1e-3)

@@ -1,0 +1,79 @@
+"""How deep hair and clothes beside the mesh lie, as a smooth field.
+
+They are seeded at the depth of the nearest triangle, which is a guess. Each splat alone learns its depth slowly and
+badly: strand looks like strand, so the nearest one that fits is found, not the right one. Neighbours mostly lie at
+similar depths, so their gradients along the line of sight of the frame they were seeded from are pooled in grids over
+that picture, from coarse to fine, and move them together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Camera
+from ..splats.binding import frames
+from ..splats.model import AvatarModel, Pose
+from . import bounds
+
+_GRIDS = (3, 6, 12)
+"""Nodes along each side of the picture."""
+_RATE = 5e-4
+"""m per step and grid."""
+_FARTHEST = 0.06
+"""m that each grid may move them."""
+_BETA1, _BETA2, _EPS = 0.9, 0.99, 1e-12
+
+
+class Depths:
+    """The grids of one model's splats beside the mesh, with their own Adam.
+
+    Args:
+        pose, camera: of the frame from which they were seeded.
+    """
+
+    def __init__(self, model: AvatarModel, pose: Pose, camera: Camera) -> None:
+        device, binding = model.device, model.binding
+        self.splats = bounds.beside(model).nonzero()[:, 0]
+        index = self.splats.cpu().numpy()
+        origin, t, s = (x[0, index] for x in binding.surface(model.vertices(pose).detach().cpu()))
+        frame, stretch = (x.numpy() for x in frames(t, s))
+        size = (binding.extent[index] * stretch)[:, None]
+        local = model.parameters["mean"].detach().cpu().numpy()[index]
+        place = origin.numpy() + np.einsum("nij,nj->ni", frame, local) * size - camera.world_from_camera[:3, 3]
+        sight = place / np.linalg.norm(place, axis=1, keepdims=True)
+        self._sight = torch.from_numpy((np.einsum("nji,nj->ni", frame, sight) / size).astype(np.float32)).to(device)
+        seen = place @ camera.world_from_camera[:3, :3]
+        at = seen[:, :2] / seen[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        share = np.concatenate([_shares(at / [camera.width, camera.height], grid) for grid in _GRIDS], 1)
+        self._share = torch.from_numpy(share.astype(np.float32)).to(device)
+        self.moved = torch.zeros(share.shape[1], device=device)
+        """[nodes] m, away from the camera."""
+        self.first, self.second = torch.zeros_like(self.moved), torch.zeros_like(self.moved)
+
+    @torch.no_grad()
+    def step(self, mean: Tensor, gradient: Tensor, rate: float, steps: int) -> None:
+        """Move means [N, 3] (extents, in their own frames) along the line of sight, in place, by gradients [N, 3]."""
+        if not len(self.splats):
+            return
+        pull = self._share.T @ (gradient[self.splats] * self._sight).sum(1)
+        self.first.lerp_(pull, 1 - _BETA1)
+        self.second.lerp_(pull.square(), 1 - _BETA2)
+        unit = (self.first / (1 - _BETA1**steps)) / ((self.second / (1 - _BETA2**steps)).sqrt() + _EPS)
+        moved = (self.moved - _RATE * rate * unit).clamp(-_FARTHEST, _FARTHEST)
+        mean[self.splats] += (self._share @ (moved - self.moved))[:, None] * self._sight
+        self.moved.copy_(moved)
+
+
+def _shares(at: np.ndarray, grid: int) -> np.ndarray:
+    """[n, grid^2] bilinear weights of points [n, 2] in the unit square; beyond it those of the nearest edge."""
+    place = at.clip(0, 1) * (grid - 1)
+    low = np.minimum(place.astype(int), grid - 2)
+    part = place - low
+    out = np.zeros((len(at), grid, grid))
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = (part[:, 0] if right else 1 - part[:, 0]) * (part[:, 1] if down else 1 - part[:, 1])
+            out[np.arange(len(at)), low[:, 1] + down, low[:, 0] + right] = weight
+    return out.reshape(len(at), -1)
