@@ -19,11 +19,12 @@ from . import bounds
 
 _GRIDS = (3, 6, 12)
 """Nodes along each side of the picture."""
-_RATE = 5e-4
+_RATE = 2e-4
 """m per step and grid."""
 _FARTHEST = 0.06
 """m that each grid may move them."""
-_BETA1, _BETA2, _EPS = 0.9, 0.99, 1e-12
+_BETA1, _BETA2, _EPS = 0.97, 0.99, 1e-12
+"""A long memory: nodes that few frames tell about would walk at random at full speed."""
 
 
 class Depths:
