@@ -117,9 +117,11 @@ def calm(
     if sure.all() or sure.sum() < _ENOUGH:
         return Calmed(torch.zeros(len(trust), dtype=torch.bool, device=device), low, high)
     doubtful = np.flatnonzero(~sure)
-    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), shades.cpu().numpy(), sure, _LOOKALIKES)
+    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), seeded.color, sure, _LOOKALIKES)
     alike = shades[torch.from_numpy(near).to(device)]
-    paint = _usual(alike, torch.from_numpy(pixels[near]).to(device))
+    # As the film shows them: many trained splats make up a strand or a fold, and one alone may be any shade of it.
+    filmed = torch.from_numpy(seeded.color[near]).to(device)
+    paint = _usual(filmed, torch.from_numpy(pixels[near]).to(device))
     inside = np.isfinite(interior[doubtful, 0])
     interior = _enamelled(head, seeded, interior, shades.cpu().numpy(), pixels * sure)
     paint[torch.from_numpy(inside).to(device)] = torch.from_numpy(interior[doubtful[inside]].astype(np.float32)).to(

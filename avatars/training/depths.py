@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data import Camera
+from ..heads.head import HeadModel
 from ..splats.binding import frames
 from ..splats.model import AvatarModel, Pose
 from . import bounds
@@ -31,14 +32,18 @@ class Depths:
     """The grids of one model's splats beside the mesh, with their own Adam.
 
     Args:
-        pose, camera: of the frame from which they were seeded.
+        pose, camera: of the frame from which they were seeded, on the host.
     """
 
     def __init__(self, model: AvatarModel, pose: Pose, camera: Camera) -> None:
         device, binding = model.device, model.binding
-        self.splats = bounds.beside(model).nonzero()[:, 0]
-        index = self.splats.cpu().numpy()
-        origin, t, s = (x[0, index] for x in binding.surface(model.vertices(pose).detach().cpu()))
+        index = np.flatnonzero(bounds.beside(model).cpu().numpy())
+        self.splats = torch.from_numpy(index).to(device)
+        """Which splats these are."""
+        vertices = HeadModel(model.head.head).pose(
+            pose.expression, pose.rotation, pose.translation, pose.torso_rotation, pose.torso_translation
+        )
+        origin, t, s = (x[0, index] for x in binding.surface(vertices))
         frame, stretch = (x.numpy() for x in frames(t, s))
         size = (binding.extent[index] * stretch)[:, None]
         local = model.parameters["mean"].detach().cpu().numpy()[index]
@@ -54,16 +59,21 @@ class Depths:
         self.first, self.second = torch.zeros_like(self.moved), torch.zeros_like(self.moved)
 
     @torch.no_grad()
-    def step(self, mean: Tensor, gradient: Tensor, rate: float, steps: int) -> None:
-        """Move means [N, 3] (extents, in their own frames) along the line of sight, in place, by gradients [N, 3]."""
+    def step(self, mean: Tensor, gradient: Tensor, frozen: Tensor, rate: float, steps: int) -> None:
+        """Move means [N, 3] (extents, in their own frames) along the line of sight, in place, by gradients [N, 3].
+
+        Args:
+            frozen: [N] bool, those that neither tell nor go.
+        """
         if not len(self.splats):
             return
-        pull = self._share.T @ (gradient[self.splats] * self._sight).sum(1)
+        share = self._share.masked_fill(frozen[self.splats, None], 0)
+        pull = share.T @ (gradient[self.splats] * self._sight).sum(1)
         self.first.lerp_(pull, 1 - _BETA1)
         self.second.lerp_(pull.square(), 1 - _BETA2)
         unit = (self.first / (1 - _BETA1**steps)) / ((self.second / (1 - _BETA2**steps)).sqrt() + _EPS)
         moved = (self.moved - _RATE * rate * unit).clamp(-_FARTHEST, _FARTHEST)
-        mean[self.splats] += (self._share @ (moved - self.moved))[:, None] * self._sight
+        mean[self.splats] += (share @ (moved - self.moved))[:, None] * self._sight
         self.moved.copy_(moved)
 
 
@@ -77,4 +87,4 @@ def _shares(at: np.ndarray, grid: int) -> np.ndarray:
         for right in (0, 1):
             weight = (part[:, 0] if right else 1 - part[:, 0]) * (part[:, 1] if down else 1 - part[:, 1])
             out[np.arange(len(at)), low[:, 1] + down, low[:, 0] + right] = weight
-    return out.reshape(len(at), -1)
+    return out.reshape(len(at), grid * grid)

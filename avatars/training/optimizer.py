@@ -73,7 +73,7 @@ class Optimizer:
         before, pull = self.teeth.moved.clone(), self.model.parameters["mean"].grad
         if pull is not None:
             self.teeth.step(pull, rate, self.steps)
-            self.depths.step(self.model.parameters["mean"], pull, rate, self.steps)
+            self.depths.step(self.model.parameters["mean"], pull, self.frozen, rate, self.steps)
         for name in PARAMETERS:
             value = self.model.parameters[name]
             if value.grad is None:

@@ -41,11 +41,13 @@ def test_depth_moves_along_the_line_of_sight(trainer: Trainer) -> None:
     beside = bounds.beside(trainer.model).numpy()
     assert 100 < beside.sum() < 700
     before = _places(trainer, mean)
+    frozen = torch.zeros(len(mean), dtype=torch.bool)
+    frozen[::7] = True
     gradient = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
     for step in range(1, 61):
-        depths.step(mean, gradient, 1.0, step)
+        depths.step(mean, gradient, frozen, 1.0, step)
     moved = _places(trainer, mean) - before
-    assert np.abs(moved[~beside]).max() == 0
+    assert np.abs(moved[~beside | frozen.numpy()]).max() == 0
     assert np.abs(moved[beside, :2]).max() < 1e-2  # px; float32 gives 1e-3
     assert np.abs(moved[beside, 2]).max() > 0.01
     assert np.abs(moved[:, 2]).max() < 0.2  # three grids, none over 6 cm
@@ -65,7 +67,15 @@ def test_neighbours_follow_those_that_know(trainer: Trainer) -> None:
         gradient = torch.zeros_like(mean)
         gradient[told] = -sight * torch.from_numpy(missing.astype(np.float32))[:, None]
         with torch.no_grad():
-            depths.step(mean, gradient, 1 - step / 401, step)
+            depths.step(mean, gradient, torch.zeros(len(mean), dtype=torch.bool), 1 - step / 401, step)
     moved = _places(trainer, mean.detach())[:, 2] - begin
     assert np.median(moved[told]) == pytest.approx(0.04, abs=0.005)
     assert np.median(moved[others]) == pytest.approx(0.04, abs=0.008)
+
+
+def test_nothing_beside_the_mesh_is_nothing_to_move(scene: tuple[Head, Clip, Track]) -> None:
+    head, clip, track = scene
+    preset = Preset(size=96, splats=800, fill=0.0, bases=4, iterations=10)
+    trainer = Trainer(head.shape(track.identity), clip, track, np.arange(19), preset)
+    assert not len(trainer.optimizer.depths.splats)
+    assert np.isfinite(trainer.step())
