@@ -67,13 +67,13 @@ class Depths:
         """
         if not len(self.splats):
             return
-        share = self._share.masked_fill(frozen[self.splats, None], 0)
-        pull = share.T @ (gradient[self.splats] * self._sight).sum(1)
+        free = ~frozen[self.splats]
+        pull = self._share.T @ ((gradient[self.splats] * self._sight).sum(1) * free)
         self.first.lerp_(pull, 1 - _BETA1)
         self.second.lerp_(pull.square(), 1 - _BETA2)
         unit = (self.first / (1 - _BETA1**steps)) / ((self.second / (1 - _BETA2**steps)).sqrt() + _EPS)
         moved = (self.moved - _RATE * rate * unit).clamp(-_FARTHEST, _FARTHEST)
-        mean[self.splats] += (share @ (moved - self.moved))[:, None] * self._sight
+        mean[self.splats] += (self._share @ (moved - self.moved) * free)[:, None] * self._sight
         self.moved.copy_(moved)
 
 
