@@ -8,6 +8,7 @@ import torch
 
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
+from avatars.splats.binding import frames
 from avatars.training import bounds
 from avatars.training.depths import Depths
 from avatars.training.loop import Trainer
@@ -24,8 +25,6 @@ def trainer(scene: tuple[Head, Clip, Track]) -> Trainer:
 def _places(trainer: Trainer, mean: torch.Tensor) -> np.ndarray:
     """[N, 3] (x px, y px, depth m) in the frame that splats are seeded from."""
     pose, binding, camera = trainer.poses.row(trainer.middle), trainer.model.binding, trainer.camera
-    from avatars.splats.binding import frames
-
     origin, t, s = (x[0] for x in binding.surface(trainer.model.vertices(pose).detach()))
     frame, stretch = frames(t, s)
     size = torch.from_numpy(binding.extent)[:, None] * stretch[:, None]
@@ -56,19 +55,18 @@ def test_depth_moves_along_the_line_of_sight(trainer: Trainer) -> None:
 def test_neighbours_follow_those_that_know(trainer: Trainer) -> None:
     """Half of the splats are pulled 4 cm back, the others by nothing: all of them go."""
     depths = Depths(trainer.model, trainer.poses.row(trainer.middle), trainer.camera)
-    mean = trainer.model.parameters["mean"].detach().clone().requires_grad_()
+    mean = trainer.model.parameters["mean"].detach().clone()
     index = bounds.beside(trainer.model).nonzero()[:, 0].numpy()
     told = np.random.default_rng(0).permutation(index)[: len(index) // 2]
     others = np.setdiff1d(index, told)
-    begin = _places(trainer, mean.detach())[:, 2]
+    begin = _places(trainer, mean)[:, 2]
     sight = depths._sight[torch.from_numpy(np.searchsorted(index, told))]
     for step in range(1, 401):
-        missing = 0.04 - (_places(trainer, mean.detach())[told, 2] - begin[told])
+        missing = 0.04 - (_places(trainer, mean)[told, 2] - begin[told])
         gradient = torch.zeros_like(mean)
         gradient[told] = -sight * torch.from_numpy(missing.astype(np.float32))[:, None]
-        with torch.no_grad():
-            depths.step(mean, gradient, torch.zeros(len(mean), dtype=torch.bool), 1 - step / 401, step)
-    moved = _places(trainer, mean.detach())[:, 2] - begin
+        depths.step(mean, gradient, torch.zeros(len(mean), dtype=torch.bool), 1 - step / 401, step)
+    moved = _places(trainer, mean)[:, 2] - begin
     assert np.median(moved[told]) == pytest.approx(0.04, abs=0.005)
     assert np.median(moved[others]) == pytest.approx(0.04, abs=0.008)
 
