@@ -161,6 +161,10 @@ def lookalikes(
 _SCALP, _EARS = 2, 6
 _CROWN, _HAIR = 0.6, 0.15
 """Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
+_HAIRY = 0.75
+"""How far on the way from skin to the crown's hair a colour must be to be hair and no shaded or shorn temple."""
+_SPREAD = 1e-4
+"""Least variance of a colour, sRGB squared."""
 
 
 def _bald(kind: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -173,10 +177,13 @@ def _bald(kind: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarra
     if not scalp.any() or not face.any():
         return bare
     skin = np.median(color[face], 0)
-    crown = np.median(color[scalp & (rest[:, 1] >= np.quantile(rest[scalp, 1], _CROWN))], 0)
+    top = scalp & (rest[:, 1] >= np.quantile(rest[scalp, 1], _CROWN))
+    crown = np.median(color[top], 0)
     if np.linalg.norm(crown - skin) > _HAIR:
-        from_skin, from_hair = (np.linalg.norm(color[scalp] - tone, axis=1) for tone in (skin, crown))
-        bare[scalp] = from_skin < from_hair
+        # Along Fisher's discriminant: shades of one skin differ much, and the way they do says nothing about hair.
+        spread = np.cov(color[face].T) + np.cov(color[top].T) + _SPREAD * np.eye(3)
+        way = np.linalg.solve(spread, crown - skin)
+        bare[scalp] = (color[scalp] - skin) @ way < _HAIRY * (crown - skin) @ way
     return bare
 
 

@@ -189,7 +189,7 @@ def tracked_clip(
     return found
 
 
-_TRAINING = 6
+_TRAINING = 7
 """Raise it when a person's head, or what is seeded on it, comes out differently: half a training would not fit."""
 
 

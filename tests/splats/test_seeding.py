@@ -75,3 +75,24 @@ def test_behind_bare_temples_is_hair(head: Head, camera: Camera) -> None:
     assert back.sum() > 30
     dark = splats.color[back].sum(1) < np.mean([sum(hair), sum(SKIN)]) / 255
     assert dark.mean() > 0.95
+
+
+def test_a_temple_in_shade_is_no_hair(head: Head, camera: Camera) -> None:
+    """Grey hair on dark skin: a shaded temple is as dark as the hair is, and of the skin's tone all the same."""
+    vertices = head.template * [1.0, -1.0, -1.0] + [0, 0, 0.6]
+    drawn = rasterize_mesh(screen(vertices, camera), head.faces, SIZE, SIZE).face
+    scalp, height = head.faces_of("scalp"), head.template[head.faces][..., 1].mean(1)
+    hairline = np.quantile(height[scalp & np.isin(np.arange(len(scalp)), drawn)], 0.3)
+    shade = np.random.default_rng(0).uniform(0.75, 1.1, (len(scalp), 1))
+    grey = np.array((112, 96, 84))
+    colors = np.where((scalp & (height > hairline))[:, None], grey, SKIN) * np.where(
+        (scalp & (height <= hairline))[:, None], 0.72, shade
+    )
+    image = np.where((drawn >= 0)[..., None], colors[drawn], WALL).astype(np.uint8)
+    view = View(vertices.astype(np.float32), image, np.where(drawn >= 0, 255, 0).astype(np.uint8))
+    splats = seed(head, [view], camera, 3000, 0.0, 4, 0, np.full(3, 0.7))
+    low = scalp[splats.triangle] & (height[splats.triangle] < hairline)
+    back = splats.color[low & (head.template[head.faces[splats.triangle]][..., 2].mean(1) < 0)]
+    assert len(back) > 30
+    middle = (grey[0] / grey.sum() + SKIN[0] / sum(SKIN)) / 2
+    assert (back[:, 0] / back.sum(1) < middle).mean() > 0.95  # red's share of the tone
