@@ -3,7 +3,7 @@
     python scripts/measure_habit.py [--seeds 11 12 ...] [--work DIR] [--out FILE]
 
 Films each seed's person, detects, and finds for each landmark the 3D offsets that explain what was detected in all
-films: one that is always there, one that grows with the height from which the head is seen, and one for each
+films: one that is always there, some that grow with the angles from which the head is seen, and one for each
 expression. People for accuracy tests (seeds 1, 2, 3, 5 and 7) must not be among the seeds. Takes a quarter of a minute
 a person; films that DIR has already are used again.
 """
@@ -31,16 +31,18 @@ from avatars.heads.head import Head, HeadModel
 from avatars.synthetic.synthesize import Settings, synthesize
 from avatars.synthetic.truth import GroundTruth
 from avatars.tracking.camera import project, projection_jacobian
-from avatars.tracking.habit import FILE, SHRINK, height
+from avatars.tracking.habit import FILE, SHRINK, aspects
 
 SEEDS = tuple(range(11, 47))
-_RIDGE, _NOD_RIDGE, _EXPRESSION_RIDGE = 2e4, 2e3, 1e3
+_RIDGE, _ASPECT_RIDGE, _EXPRESSION_RIDGE = 2e4, 2e3, 1e3
 """Per person, (px/m)^2: 1 px weighs as much as 7 mm, or 2 cm per unit."""
+_ASPECTS = 2
+"""How many `aspects` there are; a mirror changes none."""
 _NEVER = 1e9
 
 
 def evidence(seed: int, head: Head, work: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Normal equations [478, 3 Q, 3 Q], [478, 3 Q] of what explains one person's detections (Q = 2 + E)."""
+    """Normal equations [478, 3 Q, 3 Q], [478, 3 Q] of what explains one person's detections (Q = 3 + E)."""
     film, known_truth = work / f"{seed}.mp4", work / f"{seed}.truth"
     if known_truth.exists() and (work / f"{seed}.clip" / "clip.json").exists():
         truth, clip = GroundTruth.load(known_truth), load_clip(work / f"{seed}.clip")
@@ -55,7 +57,7 @@ def evidence(seed: int, head: Head, work: Path) -> tuple[np.ndarray, np.ndarray]
     slope = projection_jacobian(points, t.camera.fx) @ rotation[:, None]
     known = np.isfinite(missed).all(-1)
     missed[~known], slope[~known] = 0, 0
-    causes = np.column_stack([np.ones(len(points)), height(rotation, t.translation), t.expression])
+    causes = np.column_stack([np.ones(len(points)), aspects(rotation, t.translation), t.expression])
     slopes = slope[:, :, :, None] * causes[:, None, None, :, None]  # [T, L, 2, Q, 3]
     count = len(missed[0])
     rows = slopes.transpose(1, 0, 2, 3, 4).reshape(count, -1, 3 * causes.shape[1])
@@ -70,7 +72,7 @@ def ridge(names: tuple[str, ...]) -> np.ndarray:
     are not seen to close as real ones are.
     """
     eyes = np.array([name.startswith("eye") for name in names])
-    return np.r_[_RIDGE, _NOD_RIDGE, np.where(eyes, _NEVER, _EXPRESSION_RIDGE)]
+    return np.r_[_RIDGE, [_ASPECT_RIDGE] * _ASPECTS, np.where(eyes, _NEVER, _EXPRESSION_RIDGE)]
 
 
 def symmetric(moves: np.ndarray, head: Head) -> np.ndarray:
@@ -80,7 +82,8 @@ def symmetric(moves: np.ndarray, head: Head) -> np.ndarray:
     flip, names = np.array([-1.0, 1.0, 1.0]), list(head.expression_names)
     partner = KDTree(place).query(place * flip)[1]
     swapped = [n.replace("Left", "@").replace("Right", "Left").replace("@", "Right") for n in names]
-    cause = np.r_[0, 1, [2 + names.index(n) for n in swapped]]
+    first = 1 + _ASPECTS
+    cause = np.r_[:first, [first + names.index(n) for n in swapped]]
     return (moves + moves[partner][:, cause] * flip) / 2
 
 
@@ -102,10 +105,12 @@ def main() -> None:
     moves = SHRINK * symmetric(moves, head)
     moves[list(faces.IRIS_L + faces.IRIS_R)] = 0  # they lie on the eyeball, and gaze depends on them
     # Lips and brows mean what they show: how far they open or rise is what a detector sees best.
-    moves[list(faces.LIPS) + list(faces.BROWS), 2:] = 0
+    first = 1 + _ASPECTS
+    moves[list(faces.LIPS) + list(faces.BROWS), first:] = 0
     versions = {name: importlib.metadata.version(name) for name in ("anny", "mediapipe")}
     words = {"kind": "habit", "head": head.version, "seeds": " ".join(map(str, given.seeds)), **versions}
-    tensors = {"offset": moves[:, 0], "nod": moves[:, 1], "expression": moves[:, 2:].transpose(1, 0, 2)}
+    moves = moves.transpose(1, 0, 2)
+    tensors = {"offset": moves[0], "aspect": moves[1:first], "expression": moves[first:]}
     files.save_tensors(given.out, {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, words)
     for name, value in tensors.items():
         print(f"{name}: {1e3 * np.linalg.norm(value, axis=-1).mean():.1f} mm on average")

@@ -1,9 +1,9 @@
 """Where the detector puts its landmarks, beside where the head has them.
 
-A detector has habits: its brows sit high, its contour behind the silhouette; it underrates nods, and its chin and
-cheeks follow a jaw or a smile in their own way. Measured on synthetic people, whose true faces are known, they hold
-for real ones too: tracks of real clips come nearer to their landmarks, and splats that do not bend fit the pictures
-better along them. `scripts/measure_habit.py` measures them again.
+A detector has habits: its brows sit high, its contour behind the silhouette; it underrates nods, takes a turned face
+for a nodding one, and its chin and cheeks follow a jaw or a smile in their own way. Measured on synthetic people, whose
+true faces are known, they hold for real ones too: tracks of real clips come nearer to their landmarks, and splats that
+do not bend fit the pictures better along them. `scripts/measure_habit.py` measures them again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Habit:
 
     offset: np.ndarray
     """[478, 3] m, whatever the face does."""
-    nod: np.ndarray
-    """[478, 3] m per unit of `height`."""
+    aspect: np.ndarray
+    """[2, 478, 3] m per unit of each of `aspects`."""
     expression: np.ndarray
     """[E, 478, 3] m per unit of expression."""
 
@@ -40,20 +40,23 @@ class Habit:
         if head.name == "default":
             return _measured()
         none = np.zeros((LANDMARKS, 3))
-        return Habit(none, none, np.zeros((len(head.expression_names), LANDMARKS, 3)))
+        return Habit(none, np.tile(none, (2, 1, 1)), np.zeros((len(head.expression_names), LANDMARKS, 3)))
 
     def moves(self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """All of it, [T, 478, 3] m, for faces [T, E] at rotations [T, 3, 3] and places [T, 3] m before the camera."""
-        nodding = height(rotation, translation)[:, None, None] * self.nod
-        return self.offset + nodding + np.tensordot(expression, self.expression, 1)
+        seen = np.tensordot(aspects(rotation, translation), self.aspect, 1)
+        return self.offset + seen + np.tensordot(expression, self.expression, 1)
 
 
-def height(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """[T] sine of the angle by which the camera stands above the head's horizon, for rotations [T, 3, 3] and places
-    [T, 3] m in camera coordinates.
+def aspects(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """[T, 2] from where heads at rotations [T, 3, 3] and places [T, 3] m in camera coordinates are seen.
+
+    The sine of the angle by which the camera stands above the head's horizon, and the square of that by which it stands
+    to one side. (What grows with the side itself cannot be told from another depth of the landmark.)
     """
     toward = -translation / np.linalg.norm(translation, axis=1, keepdims=True)
-    return np.einsum("tk,tk->t", rotation[:, :, 1], toward)
+    height, side = (np.einsum("tk,tk->t", rotation[:, :, axis], toward) for axis in (1, 0))
+    return np.stack([height, side**2], 1)
 
 
 @cache
@@ -61,4 +64,4 @@ def _measured() -> Habit:
     tensors = files.load_tensors(FILE)[0]
     for value in tensors.values():
         value.flags.writeable = False
-    return Habit(*(tensors[name].astype(float) for name in ("offset", "nod", "expression")))
+    return Habit(*(tensors[name].astype(float) for name in ("offset", "aspect", "expression")))

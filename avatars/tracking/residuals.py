@@ -34,8 +34,8 @@ class LandmarkModel:
     """[L] bool."""
     low: np.ndarray
     high: np.ndarray
-    nod: np.ndarray
-    """[L, 3] m per unit of `habit.height`."""
+    aspect: np.ndarray
+    """[2, L, 3] m per unit of each of `habit.aspects`."""
 
     @staticmethod
     def of(head: Head) -> LandmarkModel:
@@ -60,7 +60,7 @@ class LandmarkModel:
             valid=valid,
             low=head.expression_low.astype(float),
             high=head.expression_high.astype(float),
-            nod=np.zeros((len(valid), 3)),
+            aspect=np.zeros((2, len(valid), 3)),
         )
 
     @staticmethod
@@ -68,7 +68,10 @@ class LandmarkModel:
         """The same where a detector sees them (see `Habit`)."""
         model, habit = LandmarkModel.of(head), Habit.of(head)
         return replace(
-            model, mean=model.mean + habit.offset, expression=model.expression + habit.expression, nod=habit.nod
+            model,
+            mean=model.mean + habit.offset,
+            expression=model.expression + habit.expression,
+            aspect=habit.aspect,
         )
 
     def points(self, identity: np.ndarray, expression: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from ..errors import TrackingError
 from .camera import FOCAL_PRIOR, project, projection_jacobian, similarity
 from .coupling import bordered_solve, second_differences
 from .eyes import IRISES, apart, gaze_axes, held, shut
-from .habit import height
+from .habit import aspects
 from .residuals import LandmarkModel, contour_directions, landmark_weights
 
 _CHUNK = 64  # frames whose Jacobians are in memory at once
@@ -130,8 +130,8 @@ class Solver:
     def predict(self, state: State | None = None, rows: slice = slice(None)) -> tuple[np.ndarray, ...]:
         """(head points, rotated points, camera points, pixels), each [T, L, ·]."""
         s = state or self.state
-        seen_from = height(s.rotation[rows], s.translation[rows])
-        head = self.model.points(s.identity, s.expression[rows], s.offsets) + seen_from[:, None, None] * self.model.nod
+        moved = np.tensordot(aspects(s.rotation[rows], s.translation[rows]), self.model.aspect, 1)
+        head = self.model.points(s.identity, s.expression[rows], s.offsets) + moved
         rotated = head @ s.rotation[rows].transpose(0, 2, 1)
         camera = rotated + s.translation[rows][:, None]
         if (camera[..., 2] <= 1e-3).any():

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from avatars import files
 from avatars.capture import faces
 from avatars.heads.head import Head
-from avatars.tracking.habit import FILE, Habit, height
+from avatars.tracking.habit import FILE, Habit, aspects
 from avatars.tracking.residuals import LandmarkModel
 
 
@@ -18,7 +18,8 @@ def test_the_table_is_of_this_head(default_head: Head) -> None:
     habit, words = files.load_tensors(FILE)
     assert words["head"] == default_head.version
     assert not set(words["seeds"].split()) & {"1", "2", "3", "5", "7"}  # whom accuracy is measured on
-    assert habit["offset"].shape == habit["nod"].shape == (478, 3)
+    assert habit["offset"].shape == (478, 3)
+    assert habit["aspect"].shape == (2, 478, 3)
     assert habit["expression"].shape == (len(default_head.expression_names), 478, 3)
 
 
@@ -30,13 +31,15 @@ def test_what_it_says(default_head: Head) -> None:
     assert size.max() < 0.02
     iris = list(faces.IRIS_L + faces.IRIS_R)
     assert not habit[iris].any()
-    assert not measured.nod[iris].any()
+    assert not measured.aspect[:, iris].any()
     assert not measured.expression[:, iris].any()
     inner = sorted(set(range(468)) - set(faces.OVAL) - set(iris))
     assert size[inner].mean() < size[list(faces.OVAL)].mean()  # a contour lies behind the silhouette
     assert habit[list(faces.BROWS), 1].mean() > 0.0005  # the detector's brows sit higher than painted ones
     nose, temples = 1, [127, 356]
-    assert measured.nod[nose, 1] > measured.nod[temples, 1].mean() + 0.01  # it underrates nods: the nose falls less
+    nod, turned = measured.aspect
+    assert nod[nose, 1] > nod[temples, 1].mean() + 0.01  # it underrates nods: the nose falls less
+    assert turned[nose, 1] > turned[temples, 1].mean() + 0.002  # and takes a turned face for a nodding one
     names = list(default_head.expression_names)
     assert np.abs(measured.expression[[n.startswith("eye") for n in names]]).max() < 1e-5
     flip = np.array([-1.0, 1, 1])
@@ -50,28 +53,30 @@ def test_it_moves_what_is_detected_and_not_the_head(default_head: Head) -> None:
     bare, seen, habit = LandmarkModel.of(default_head), LandmarkModel.detected(default_head), Habit.of(default_head)
     np.testing.assert_allclose(seen.mean - bare.mean, habit.offset, atol=1e-12)
     np.testing.assert_allclose(seen.expression - bare.expression, habit.expression, atol=1e-12)
-    assert not bare.nod.any()
+    assert not bare.aspect.any()
+    np.testing.assert_array_equal(seen.aspect, habit.aspect)
     np.testing.assert_array_equal(seen.identity, bare.identity)
 
 
 def test_moves_are_the_sum_of_their_causes(default_head: Head) -> None:
     habit, rng = Habit.of(default_head), np.random.default_rng(0)
     face = rng.uniform(size=(3, len(default_head.expression_names)))
-    turn = Rotation.from_euler("x", [[180], [170], [200]], degrees=True).as_matrix()
-    moves = habit.moves(face, turn, np.tile([0.0, 0.0, 0.7], (3, 1)))
-    # Looked at straight, from above and from below.
-    np.testing.assert_allclose(
-        height(turn, np.tile([0.0, 0.0, 0.7], (3, 1))), np.sin(np.radians([0, -10, 20])), atol=1e-12
-    )
-    for t, rise in enumerate(np.sin(np.radians([0, -10, 20]))):
-        sum_of_all = (
-            habit.offset + rise * habit.nod + sum(w * m for w, m in zip(face[t], habit.expression, strict=True))
-        )
-        np.testing.assert_allclose(moves[t], sum_of_all, atol=1e-12)
+    place = np.tile([0.0, 0.0, 0.7], (3, 1))
+    turn = Rotation.from_euler("x", [[180], [170], [200]], degrees=True)
+    rise = np.sin(np.radians([0, -10, 20]))  # looked at straight, from above and from below
+    np.testing.assert_allclose(aspects(turn.as_matrix(), place), np.stack([rise, 0 * rise], 1), atol=1e-12)
+    turn = Rotation.from_euler("yx", [[-30, 180], [30, 180], [0, 170]], degrees=True)
+    seen = np.array([[0, 0.25], [0, 0.25], [rise[1], 0]])  # from both sides alike
+    np.testing.assert_allclose(aspects(turn.as_matrix(), place), seen, atol=1e-12)
+    moves = habit.moves(face, turn.as_matrix(), place)
+    for t, (height, side) in enumerate(seen):
+        causes = height * habit.aspect[0] + side * habit.aspect[1]
+        smiles = sum(w * m for w, m in zip(face[t], habit.expression, strict=True))
+        np.testing.assert_allclose(moves[t], habit.offset + causes + smiles, atol=1e-12)
 
 
 def test_another_head_has_none(default_head: Head) -> None:
     other = Habit.of(replace(default_head, name="flame"))
     assert not other.offset.any()
-    assert not other.nod.any()
+    assert not other.aspect.any()
     assert not other.expression.any()

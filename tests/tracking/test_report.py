@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
-from avatars.tracking.habit import height
+from avatars.tracking.habit import aspects
 from avatars.tracking.report import MOVES, landmark_points, quality
 from avatars.tracking.residuals import LandmarkModel
 from tests.training.scene import make_scene
@@ -52,7 +52,7 @@ def test_offsets_and_joints_agree_with_the_solvers_model(scene: tuple[Head, Clip
     model = LandmarkModel.detected(person)
     still = model.points(np.zeros(0), track.expression.astype(float), track.landmark_offsets.astype(float))
     rotation = Rotation.from_rotvec(track.rotation).as_matrix()
-    still += height(rotation, track.translation)[:, None, None] * model.nod
+    still += np.tensordot(aspects(rotation, track.translation), model.aspect, 1)
     posed = still @ rotation.transpose(0, 2, 1) + track.translation[:, None]
     corners = person.faces[person.landmark_faces.clip(0)]
     face = model.valid & (person.skinning[corners, 0].max(1) < 1e-6)  # the solver leaves the torso out
