@@ -160,7 +160,7 @@ page throws away a picture that it has not unpacked when the next one comes (1.1
 slower one shows old ones. Tries, for something else may take the machine for a while. And ms that lips and sound may be
 apart."""
 _OVERLAY = """
-const frame = document.querySelector('iframe'), bar = document.createElement('canvas');
+const bar = document.createElement('canvas');
 bar.width = 14; bar.height = 1;
 bar.style = `position:fixed;left:0;top:${arguments[1]}px;width:${arguments[0]}px;height:${arguments[1]}px;
   z-index:9999;image-rendering:pixelated;pointer-events:none`;
@@ -169,7 +169,7 @@ const ink = bar.getContext('2d');
 window.drawn = 0;
 const draw = () => {
   window.drawn++;
-  const heard = frame.contentWindow.heard;
+  const heard = document.querySelector('iframe')?.contentWindow?.heard;
   const code = heard ? Math.round(heard() * 1000) : 0;
   for (let i = 0; i < 14; i++) { ink.fillStyle = code >> i & 1 ? '#fff' : '#000'; ink.fillRect(i, 0, 1, 1); }
   requestAnimationFrame(draw);
@@ -215,6 +215,7 @@ def test_lips_are_in_time_with_the_sound(
     view = visitor(viewer).viewpoint
     assert view is not None
     strip = view.height // 8
+    wait(lambda: small.find_elements("tag name", "iframe"), "the sound page")
     small.execute_script(_OVERLAY, view.width, strip)
     rounds = []
     for _ in range(_ROUNDS):
