@@ -132,6 +132,8 @@ def teach(
 def taken(style: Style) -> str:
     """What personalisation took, as a line."""
     rungs = ", ".join(style.facts["accepted"])
+    if not style.facts.get("together", True):
+        return "blinks, gaze and head are the subject's; the lips do not follow the sound, so they speak the usual way"
     if not rungs:
         return "blinks, gaze and head are the subject's; the usual way of speaking is as good as any that was tried"
     before, after = style.facts["base"], style.facts["personal"]

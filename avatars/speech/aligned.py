@@ -52,6 +52,11 @@ class Aligned:
     """Standard deviations by which it exceeds what other lags give; below 3 the offset is taken to be 0, unless the
     correlation exceeds 0.6."""
 
+    @property
+    def together(self) -> bool:
+        """Whether lips and sound agree better than by chance; lips under music, or another's voice, do not."""
+        return _together(self.offset_correlation, self.offset_sureness)
+
     def __len__(self) -> int:
         return len(self.curves)
 
@@ -90,6 +95,10 @@ def estimate_offset(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> tuple[
     return lag, score, (score - float(far.mean())) / spread if spread > 1e-6 else 0.0
 
 
+def _together(correlation: float, sureness: float) -> bool:
+    return sureness >= _TRUSTED or correlation >= _ALIKE
+
+
 def _shut(gap: np.ndarray) -> np.ndarray:
     """[T] in [0, 1]: how nearly the lips meet."""
     return np.clip(1 - gap / max(_SHUT_SHARE * float(np.percentile(gap, 95)), 1e-6), 0, 1)
@@ -125,7 +134,7 @@ def align(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> Aligned:
     times = (np.arange(frames) + 0.5) / HZ
     _span(resampled(motion, times)[1])
     offset, score, sureness = estimate_offset(runtime, pcm, motion)
-    used = offset if sureness >= _TRUSTED or score >= _ALIKE else 0.0
+    used = offset if _together(score, sureness) else 0.0
     arkit, known = resampled(motion, times + used)
     _span(known)
     return Aligned(pcm[: frames * RATE // HZ], from_arkit(arkit), known, used, score, sureness)

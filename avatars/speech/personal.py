@@ -148,7 +148,8 @@ def personalize(
     Returns:
         The style with habits and, in `facts`: `offset_ms`, `offset_correlation`, `offset_sureness`, `seconds`,
         `accepted` rungs, and held-out scores of the usual style with the subject's range (`base`), of each tried rung
-        (`tried`) and of the result (`personal`).
+        (`tried`) and of the result (`personal`); `together`: whether the lips follow the sound at all. If they do not
+        (music, another's voice), no rung is tried.
 
     Raises:
         InputError: less than 2 s of sound and track in common, or a silent clip.
@@ -163,7 +164,9 @@ def personalize(
     base, accepted = best, []
     replay = replay_inputs()
     styles, style = [usual] * FOLDS, usual
-    for rung in RUNGS:
+    if not clip.together:
+        report("the lips do not follow the sound, which teaches nothing then")
+    for rung in RUNGS if clip.together else ():
         made, after = _held_out(rung, weights, clip, replay, styles)
         now = scores(made, clip)
         tried[rung] = now.to_json()
@@ -183,6 +186,7 @@ def personalize(
         "offset_ms": round(1000 * clip.offset, 1),
         "offset_correlation": round(clip.offset_correlation, 4),
         "offset_sureness": round(clip.offset_sureness, 2),
+        "together": clip.together,
         "seconds": round(float(clip.known.sum()) / 50, 2),
         "accepted": accepted,
         "base": base.to_json(),

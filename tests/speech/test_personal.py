@@ -12,6 +12,7 @@ import torch
 from avatars.data import Motion
 from avatars.errors import FileFormatError, InputError
 from avatars.files import save_tensors
+from avatars.motion.voice import taken
 from avatars.speech import metrics, personal
 from avatars.speech.adapt import Learner, learn, lesson_loss, task
 from avatars.speech.aligned import align, estimate_offset
@@ -110,6 +111,19 @@ def test_personalisation_helps_on_held_out_seconds(
     assert again.habits == style.habits
     usual, own = whole(sound[:32000], 16000), whole(sound[:32000], 16000, style=again)
     assert own.arkit[:, 17].mean() < 0.9 * usual.arkit[:, 17].mean()
+
+
+def test_another_voice_teaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A film with somebody else's speech under it: what the lips do has nothing to do with what is heard."""
+    said: list[str] = []
+    monkeypatch.setattr(personal, "learn", lambda *args, **kwargs: pytest.fail("it tried to learn"))
+    style = personalize(made_up(20, 0.0, 5)[0], made_up(20, 0.0, 4)[1], report=said.append)
+    assert not style.facts["together"]
+    assert style.facts["accepted"] == []
+    assert style.facts["tried"] == {}
+    assert style.facts["personal"] == style.facts["base"]
+    assert said == ["the lips do not follow the sound, which teaches nothing then"]
+    assert "do not follow the sound" in taken(style)
 
 
 @pytest.mark.slow
