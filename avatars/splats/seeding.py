@@ -161,7 +161,7 @@ def lookalikes(
 _SCALP, _EARS = 2, 6
 _CROWN, _HAIR = 0.6, 0.15
 """Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
-_HAIRY = 0.75
+_HAIRY = 0.9
 """How far on the way from skin to the crown's hair a colour must be to be hair and no shaded or shorn temple."""
 _SPREAD = 1e-4
 """Least variance of a colour, sRGB squared."""
