@@ -31,13 +31,11 @@ from avatars.heads.head import Head, HeadModel
 from avatars.synthetic.synthesize import Settings, synthesize
 from avatars.synthetic.truth import GroundTruth
 from avatars.tracking.camera import project, projection_jacobian
-from avatars.tracking.habit import FILE, SHRINK, aspects
+from avatars.tracking.habit import ASPECTS, FILE, SHRINK, aspects
 
 SEEDS = tuple(range(11, 47))
 _RIDGE, _ASPECT_RIDGE, _EXPRESSION_RIDGE = 2e4, 2e3, 1e3
 """Per person, (px/m)^2: 1 px weighs as much as 7 mm, or 2 cm per unit."""
-_ASPECTS = 2
-"""How many `aspects` there are; a mirror changes none."""
 _NEVER = 1e9
 
 
@@ -72,17 +70,17 @@ def ridge(names: tuple[str, ...]) -> np.ndarray:
     are not seen to close as real ones are.
     """
     eyes = np.array([name.startswith("eye") for name in names])
-    return np.r_[_RIDGE, [_ASPECT_RIDGE] * _ASPECTS, np.where(eyes, _NEVER, _EXPRESSION_RIDGE)]
+    return np.r_[_RIDGE, [_ASPECT_RIDGE] * ASPECTS, np.where(eyes, _NEVER, _EXPRESSION_RIDGE)]
 
 
 def symmetric(moves: np.ndarray, head: Head) -> np.ndarray:
-    """Each landmark's moves [478, Q, 3] averaged with its mirror image's."""
+    """Each landmark's moves [478, Q, 3] averaged with its mirror image's; a mirror changes no aspect."""
     corners = head.faces[head.landmark_faces]
     place = np.einsum("lcd,lc->ld", head.template[corners], head.landmark_barycentric)
     flip, names = np.array([-1.0, 1.0, 1.0]), list(head.expression_names)
     partner = KDTree(place).query(place * flip)[1]
     swapped = [n.replace("Left", "@").replace("Right", "Left").replace("@", "Right") for n in names]
-    first = 1 + _ASPECTS
+    first = 1 + ASPECTS
     cause = np.r_[:first, [first + names.index(n) for n in swapped]]
     return (moves + moves[partner][:, cause] * flip) / 2
 
@@ -105,7 +103,7 @@ def main() -> None:
     moves = SHRINK * symmetric(moves, head)
     moves[list(faces.IRIS_L + faces.IRIS_R)] = 0  # they lie on the eyeball, and gaze depends on them
     # Lips and brows mean what they show: how far they open or rise is what a detector sees best.
-    first = 1 + _ASPECTS
+    first = 1 + ASPECTS
     moves[list(faces.LIPS) + list(faces.BROWS), first:] = 0
     versions = {name: importlib.metadata.version(name) for name in ("anny", "mediapipe")}
     words = {"kind": "habit", "head": head.version, "seeds": " ".join(map(str, given.seeds)), **versions}

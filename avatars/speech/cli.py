@@ -236,4 +236,4 @@ class SpeechPersonalize:
             raise InputError("The video has no sound", where=self.source)
         style = personalize(pcm, load_motion(self.motion), report=print)
         style.save(self.output)
-        print(f"Accepted: {', '.join(style.facts['accepted']) or 'nothing; the usual style is as good'}")
+        print(f"Accepted: {', '.join(style.facts['accepted']) or 'nothing; the usual way of speaking stays'}")

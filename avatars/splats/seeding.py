@@ -146,11 +146,13 @@ def lookalikes(
     kind = _kinds(head)[triangle]
     temples = _bald(kind, rest, color, seen)
     anyone = np.flatnonzero(seen & (kind != _EARS))
+    if len(anyone) < count:
+        anyone = np.flatnonzero(seen)
     found = np.empty((len(triangle), count), np.int64)
     for value in np.unique(kind[~seen]):
-        source = np.flatnonzero(seen & (kind == value) & ~temples)
-        if value == _EARS or len(source) < max(count, 20):
-            source = anyone if len(anyone) >= count else np.flatnonzero(seen)
+        kin = seen & (kind == value)
+        known = () if value == _EARS else (kin & ~temples, kin)
+        source = next((np.flatnonzero(k) for k in known if k.sum() >= max(count, _LEAST)), anyone)
         tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
         target = np.flatnonzero(~seen & (kind == value))
         near = np.asarray(tree.query(place[target], k=count)[1]).reshape(-1, count)
@@ -163,6 +165,8 @@ _CROWN, _HAIR = 0.6, 0.15
 """Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
 _HAIRY = 0.9
 """How far on the way from skin to the crown's hair a colour must be to be hair and no shaded or shorn temple."""
+_LEAST = 20
+"""Splats of a kind from which it is known what it looks like."""
 _SPREAD = 1e-4
 """Least variance of a colour, sRGB squared."""
 
@@ -174,7 +178,7 @@ def _bald(kind: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarra
     """
     scalp, face = seen & (kind == _SCALP), seen & (kind == 0)
     bare = np.zeros(len(kind), bool)
-    if not scalp.any() or not face.any():
+    if scalp.sum() < _LEAST or face.sum() < _LEAST:
         return bare
     skin = np.median(color[face], 0)
     top = scalp & (rest[:, 1] >= np.quantile(rest[scalp, 1], _CROWN))

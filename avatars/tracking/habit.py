@@ -19,6 +19,8 @@ from ..data import LANDMARKS
 from ..heads.head import Head
 
 FILE = Path(__file__).with_name("habit.safetensors")
+ASPECTS = 2
+"""How many numbers `aspects` gives."""
 SHRINK = 0.8
 """Share of what was measured that is believed of somebody new."""
 
@@ -30,7 +32,7 @@ class Habit:
     offset: np.ndarray
     """[478, 3] m, whatever the face does."""
     aspect: np.ndarray
-    """[2, 478, 3] m per unit of each of `aspects`."""
+    """[ASPECTS, 478, 3] m per unit of each of `aspects`."""
     expression: np.ndarray
     """[E, 478, 3] m per unit of expression."""
 
@@ -39,8 +41,8 @@ class Habit:
         """Known for the default head; zero for others."""
         if head.name == "default":
             return _measured()
-        none = np.zeros((LANDMARKS, 3))
-        return Habit(none, np.tile(none, (2, 1, 1)), np.zeros((len(head.expression_names), LANDMARKS, 3)))
+        count = len(head.expression_names)
+        return Habit(*(np.zeros((*n, LANDMARKS, 3)) for n in ((), (ASPECTS,), (count,))))
 
     def moves(self, expression: np.ndarray, rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """All of it, [T, 478, 3] m, for faces [T, E] at rotations [T, 3, 3] and places [T, 3] m before the camera."""
@@ -49,7 +51,7 @@ class Habit:
 
 
 def aspects(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
-    """[T, 2] from where heads at rotations [T, 3, 3] and places [T, 3] m in camera coordinates are seen.
+    """[T, ASPECTS] from where heads at rotations [T, 3, 3] and places [T, 3] m in camera coordinates are seen.
 
     The sine of the angle by which the camera stands above the head's horizon, and the square of that by which it stands
     to one side. (What grows with the side itself cannot be told from another depth of the landmark.)

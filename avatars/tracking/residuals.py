@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from ..capture import faces
 from ..heads.head import Head
-from .habit import Habit
+from .habit import ASPECTS, Habit
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LandmarkModel:
     low: np.ndarray
     high: np.ndarray
     aspect: np.ndarray
-    """[2, L, 3] m per unit of each of `habit.aspects`."""
+    """[ASPECTS, L, 3] m per unit of each of `habit.aspects`."""
 
     @staticmethod
     def of(head: Head) -> LandmarkModel:
@@ -60,7 +60,7 @@ class LandmarkModel:
             valid=valid,
             low=head.expression_low.astype(float),
             high=head.expression_high.astype(float),
-            aspect=np.zeros((2, len(valid), 3)),
+            aspect=np.zeros((ASPECTS, len(valid), 3)),
         )
 
     @staticmethod

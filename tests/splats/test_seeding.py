@@ -10,7 +10,7 @@ from avatars.data import Camera
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
 from avatars.raster.mesh import rasterize_mesh
-from avatars.splats.seeding import View, screen, seed
+from avatars.splats.seeding import View, lookalikes, screen, seed
 
 SIZE = 128
 SKIN, WALL = (160, 110, 90), (200, 0, 200)
@@ -96,3 +96,16 @@ def test_a_temple_in_shade_is_no_hair(head: Head, camera: Camera) -> None:
     assert len(back) > 30
     middle = (grey[0] / grey.sum() + SKIN[0] / sum(SKIN)) / 2
     assert (back[:, 0] / back.sum(1) < middle).mean() > 0.95  # red's share of the tone
+
+
+def test_where_hair_is_scarce_a_scalp_still_takes_after_a_scalp(head: Head) -> None:
+    """Twenty-five of it are seen, fifteen with hair: too few to go by, and no reason to look like a cheek or a collar."""
+    rng = np.random.default_rng(0)
+    scalp, other = (np.flatnonzero(mask) for mask in (head.faces_of("scalp"), head.faces_of("face", "neck", "lips")))
+    scalp = scalp[np.argsort(-head.template[head.faces[scalp]][..., 1].mean(1))]
+    triangle = np.r_[scalp[:25], scalp[25:], rng.permutation(other)[:300]]
+    seen = np.r_[np.ones(25, bool), np.zeros(len(scalp) - 25, bool), np.ones(300, bool)]
+    color = np.tile(np.array(SKIN) / 255, (len(triangle), 1)) * rng.uniform(0.9, 1.1, (len(triangle), 1))
+    color[:15] = 0.1
+    near = lookalikes(head, triangle, head.template[head.faces[triangle]].mean(1), color, seen, 8)
+    assert near.max() < 25
