@@ -99,7 +99,7 @@ def test_a_temple_in_shade_is_no_hair(head: Head, camera: Camera) -> None:
 
 
 def test_where_hair_is_scarce_a_scalp_still_takes_after_a_scalp(head: Head) -> None:
-    """Twenty-five of it are seen, fifteen with hair: too few to go by, and no reason to look like a cheek or a collar."""
+    """Of 25 seen, 15 have hair: too few to go by, and no reason to look like a cheek or a collar."""
     rng = np.random.default_rng(0)
     scalp, other = (np.flatnonzero(mask) for mask in (head.faces_of("scalp"), head.faces_of("face", "neck", "lips")))
     scalp = scalp[np.argsort(-head.template[head.faces[scalp]][..., 1].mean(1))]
