@@ -36,7 +36,7 @@ def personalise(head: Head, track: Track) -> tuple[Head, Track]:
     bare = head.shape(track.identity)
     seats = _seats(bare, track.landmark_offsets)
     person = head.shape(track.identity, seats)
-    left = track.landmark_offsets - _landmark_points(bare, seats) * (head.landmark_faces >= 0)[:, None]
+    left = left_over(head, track.landmark_offsets, seats)
     expression = track.expression.copy()
     for name, pairs in _LIDS.items():
         if name in person.expression_names:
@@ -44,7 +44,13 @@ def personalise(head: Head, track: Track) -> tuple[Head, Track]:
             ratio = _closing(person, axis, pairs) / max(_closing(head, axis, pairs), 1e-4)
             low, high = person.expression_low[axis], person.expression_high[axis]
             expression[:, axis] = (expression[:, axis] / np.clip(ratio, *_BLINK_RANGE)).clip(low, high)
-    return person, replace(track, expression=expression, landmark_offsets=left.astype(np.float32))
+    return person, replace(track, expression=expression, landmark_offsets=left)
+
+
+def left_over(head: Head, offsets: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """[478, 3] m: landmark offsets less what the surface took of them when its vertices moved by [V, 3] m."""
+    taken = _landmark_points(head, moved) * (head.landmark_faces >= 0)[:, None]
+    return (offsets - taken).astype(np.float32)
 
 
 def _landmark_points(head: Head, field: np.ndarray) -> np.ndarray:

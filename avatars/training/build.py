@@ -24,8 +24,8 @@ from ..errors import InputError
 from ..heads.head import Head
 from ..splats.avatar import Avatar, Subject
 from ..splats.bases import Cloud
-from ..splats.model import Pose
-from ..tracking.personal import personalise
+from ..splats.model import AvatarModel, Pose
+from ..tracking.personal import left_over, personalise
 from ..tracking.track import load_track, save_track, track
 from . import corrections
 from .bite import seat_teeth
@@ -189,7 +189,7 @@ def tracked_clip(
     return found
 
 
-_TRAINING = 7
+_TRAINING = 8
 """Raise it when a person's head, or what is seeded on it, comes out differently: half a training would not fit."""
 
 
@@ -270,14 +270,15 @@ def conclude(
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Avatar, Evaluation | None]:
     """From a finished training to an avatar with its corrections, subject statistics and figures."""
-    head = trainer.head
     hold_weights(trainer, train_rows)
+    head, splats = trainer.shaped()
+    network = trainer.model.network
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, head.expression_names)
     corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
     result = None
     if len(test_rows):
         result = evaluate(
-            trainer.model,
+            AvatarModel(head, splats, network).to(trainer.device),
             trainer.store,
             trainer.camera,
             trainer.poses,
@@ -288,11 +289,12 @@ def conclude(
             progress,
         )
     trainer.to_cpu()
-    final = with_poses(tracked, trainer.poses.pose, learned, trainer)
+    left = left_over(head, tracked.landmark_offsets, head.template - trainer.head.template)
+    final = replace(with_poses(tracked, trainer.poses.pose, learned, trainer), landmark_offsets=left)
     avatar = Avatar(
         head=head,
-        splats=trainer.model.splats(trainer.seeded),
-        network=trainer.model.network,
+        splats=splats,
+        network=network,
         track=final,
         subject=Subject.of_track(rows_of(final, train_rows), head),
         plate=clip.plate,

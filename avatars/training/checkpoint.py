@@ -19,6 +19,9 @@ from ..errors import FileFormatError
 from ..splats.avatar import Avatar, Subject
 from ..splats.bases import BasisNetwork
 from ..splats.model import PARAMETERS, Pose
+from ..splats.rebind import rebound
+from ..tracking.personal import left_over
+from .relief import shaped
 
 if TYPE_CHECKING:
     from .loop import Trainer
@@ -123,20 +126,23 @@ def snapshot(directory: Path, start: Avatar) -> Snapshot:
         splats = replace(
             start.splats, bases=tensors["bases"], **{name: tensors[f"splat.{name}"] for name in PARAMETERS}
         )
+        head = shaped(start.head, tensors)
         network = BasisNetwork.from_tensors(start.network.tensors())
         flat = torch.from_numpy(tensors["network"])
         torch.nn.utils.vector_to_parameters(flat, network.net.parameters())
         pose = Pose(*(torch.from_numpy(tensors[f"pose.{name}"]) for name in Pose.__dataclass_fields__))
         track = replace(
             start.track,
+            landmark_offsets=left_over(head, start.track.landmark_offsets, head.template - start.head.template),
             expression=pose.expression.numpy(),
             rotation=geometry.rotvec_from_matrix(pose.rotation).numpy(),
             translation=pose.translation.numpy(),
             torso_rotation=geometry.rotvec_from_matrix(pose.torso_rotation).numpy(),
             torso_translation=pose.torso_translation.numpy(),
         )
-        subject = Subject.of_track(track, start.head)
-        avatar = replace(start, splats=splats, network=network, track=track, subject=subject)
+        subject = Subject.of_track(track, head)
+        splats = rebound(splats, start.head, head)
+        avatar = replace(start, head=head, splats=splats, network=network, track=track, subject=subject)
         return Snapshot(
             avatar.validate(), int(words["iteration"]), int(json.loads(words["preset"])["iterations"]),
             float(words["seconds"]), tensors["history"], tensors.get("peeks", np.zeros((0, 2))),

@@ -25,6 +25,7 @@ from ..raster import ops
 from ..splats.bases import BasisNetwork, StateScale
 from ..splats.interior import eye_white, interior_colors
 from ..splats.model import AvatarModel, Pose, camera_tensors
+from ..splats.rebind import rebound
 from ..splats.seeding import View, screen, seed
 from . import checkpoint, metrics
 from .calm import calm
@@ -33,6 +34,7 @@ from .occlusion import Occlusion
 from .optimizer import Optimizer
 from .poses import PoseTable
 from .presets import Preset
+from .relief import shaped
 from .sides import Sides
 
 _SEED_VIEWS = 9
@@ -133,6 +135,11 @@ class Trainer:
         self.interior = interior_colors(head, seeded.triangle, seeded.barycentric, white)
         return seeded
 
+    def shaped(self) -> tuple[Head, Splats]:
+        """The head as training shaped it, and the splats as they are now, bound to that."""
+        head = shaped(self.head, self.optimizer.relief.tensors())
+        return head, rebound(self.model.splats(self.seeded), self.head, head)
+
     def to_cpu(self) -> None:
         """After the last step: what evaluates, draws and saves finds everything in the host's memory."""
         self.model.to("cpu")
@@ -154,6 +161,8 @@ class Trainer:
         if rng.uniform() < preset.random_background:
             frame = self.store.over(frame, torch.from_numpy(rng.uniform(size=3).astype(np.float32)))
         pose, leaf = self.poses.leaf(row) if refine else (self.poses.row(row), None)
+        if refine:
+            self.optimizer.relief.listen()
         pose = pose.to(self.device)
         weights = self._weights(pose, rng) if learn_bases else None
         delta = None

@@ -15,6 +15,7 @@ from ..splats.model import PARAMETERS, AvatarModel, Pose
 from . import bounds
 from .depths import Depths
 from .hollow import Hollow
+from .relief import Relief
 from .teeth import Teeth
 
 RATES = {
@@ -53,6 +54,7 @@ class Optimizer:
         device = model.device
         self.scale_limit = bounds.scale_limit(model)
         self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera)
+        self.relief = Relief(model.head)
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = bounds.reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
@@ -68,12 +70,13 @@ class Optimizer:
 
     @torch.no_grad()
     def splats(self, rate: float) -> None:
-        """Move per-splat tensors by their gradients, then keep places, scales and colours within bounds."""
+        """Move per-splat tensors and the template by their gradients; keep places, scales and colours within bounds."""
         self.steps += 1
         before, pull = self.teeth.moved.clone(), self.model.parameters["mean"].grad
         if pull is not None:
             self.teeth.step(pull, rate, self.steps)
             self.depths.step(self.model.parameters["mean"], pull, self.frozen, rate, self.steps)
+        self.relief.step(rate)
         for name in PARAMETERS:
             value = self.model.parameters[name]
             if value.grad is None:
@@ -146,7 +149,7 @@ class Optimizer:
         out["teeth"] = torch.stack([self.teeth.moved, self.teeth.first, self.teeth.second]).cpu().numpy()
         out["depths"] = torch.stack([self.depths.moved, self.depths.first, self.depths.second]).cpu().numpy()
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
-        return out
+        return out | self.relief.tensors()
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, np.ndarray]) -> None:
@@ -170,6 +173,7 @@ class Optimizer:
         grids = (self.depths.moved, self.depths.first, self.depths.second)
         for value, saved in zip(grids, tensors["depths"], strict=True):
             value.copy_(torch.from_numpy(saved))
+        self.relief.restore(tensors)
         put(self.frozen, "frozen")
         put(self.colors.low, "color.low")
         put(self.colors.high, "color.high")

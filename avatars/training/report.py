@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..data import Clip, Track
@@ -51,7 +52,7 @@ def page(
         timings: s by stage.
     """
     painter = Painter(avatar, clip, track)
-    found = quality(track, clip, avatar.head)
+    found = quality(replace(track, landmark_offsets=avatar.track.landmark_offsets), clip, avatar.head)
     body = [
         _top(avatar, result, found, timings),
         _first_look(painter, result),

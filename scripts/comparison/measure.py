@@ -57,7 +57,7 @@ def measured(
         track: landmark track of all rows, in the person's units.
         truth: of a synthetic clip, with the head that it was made with.
     """
-    model, head = trained.model, shop.head
+    model, head = trained.model, trained.model.head.head
     learned = corrections.fit(shop.tracked, trained.poses.pose, train_rows, head.expression_names)
     corrected = corrections.apply(learned, shop.tracked, head.expression_low, head.expression_high)
     result = evaluate(model, shop.store, shop.camera, trained.poses, learned, corrected, train_rows, test_rows)

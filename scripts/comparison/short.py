@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from avatars.data import Clip, Track
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
+from avatars.splats.model import AvatarModel
 from avatars.tracking.denoise import denoised
 from avatars.tracking.personal import personalise
 from avatars.tracking.residuals import LandmarkModel
@@ -61,13 +62,10 @@ def trained_and_measured(
         trainer.run(Path(directory), lambda p: say(f"  step {p.iteration}") if p.iteration % 1000 == 0 else None)
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, person.expression_names)
     corrected = corrections.apply(learned, trainer.tracked, person.expression_low, person.expression_high)
-    result = evaluate(
-        trainer.model, trainer.store, trainer.camera, trainer.poses, learned, corrected, train_rows, test_rows
-    )
+    model = AvatarModel(*trainer.shaped(), trainer.model.network)
+    result = evaluate(model, trainer.store, trainer.camera, trainer.poses, learned, corrected, train_rows, test_rows)
     landmark = corrected[torch.from_numpy(result.rows)]
-    found = redetect(
-        trainer.model, trainer.store, trainer.camera, {"": result.fitted, "landmark_": landmark}, result.rows
-    )
+    found = redetect(model, trainer.store, trainer.camera, {"": result.fitted, "landmark_": landmark}, result.rows)
     return result.to_json() | found | {"trained_on": float(len(train_rows)), "seconds": trainer.seconds}
 
 

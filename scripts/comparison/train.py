@@ -63,7 +63,7 @@ def ours(trainer: Trainer, work: Path | str, watch: Watcher | None = None) -> Tr
     trainer.run(Path(work), watch)
     used = time.process_time() - start
     build.hold_weights(trainer, trainer.rows)  # as in an avatar that is saved
-    model = trainer.model
+    model = AvatarModel(*trainer.shaped(), trainer.model.network)  # likewise
     numbers = sum(x.numel() for x in (*model.parameters.values(), model.bases, *model.network.parameters()))
     numbers += 5 * len(model.binding)  # triangle, barycentric coordinates, extent
     return Trained("ours", model, trainer.poses, numbers, trainer.iteration, used, time.monotonic() - clock)
