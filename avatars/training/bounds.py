@@ -37,8 +37,12 @@ _ANY, _GLOSS = 100.0, 1.0
 splats of lips must not become the teeth beside them.
 """
 _REDDER, _GLOSSY = 1.25, 90
-"""Multiple of the median lip's green and blue beside red that any may have, and percentile of its red that is a
-highlight.
+"""Multiple of the median lip's green and blue beside red that any may have, and percentile of red that is a highlight,
+on skin too.
+"""
+_PALER, _USUAL = 1.15, 0.8
+"""Multiple of its neighbours' green and blue beside red that bare skin may have, and quantile of theirs that counts: on
+an outline some of them have the background's already.
 """
 _BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
 
@@ -93,8 +97,8 @@ class Tones:
 
 def tones(model: AvatarModel) -> Tones:
     """Of a model before training: what lies on bare skin looks like the skin around it, so that no pair of thin splats,
-    one black and one white, and none on an outline makes up from the front what are smudges from the side; and lips
-    are no teeth.
+    one black and one white, and none on an outline makes up from the front what are smudges from the side, nor grey
+    slivers, which skin, however light or dark, never is; and lips are no teeth.
     """
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
@@ -106,6 +110,8 @@ def tones(model: AvatarModel) -> Tones:
         places = model.rest_means().detach().cpu().numpy()
         kin = color[skin][KDTree(places[skin]).query(places[close], _TONES)[1]]
         low[close], high[close] = kin.min(1) - _CONTRAST, kin.max(1) + _CONTRAST
+        most[close] = _PALER * np.quantile(kin[..., 1:] / kin[..., :1].clip(0.05), _USUAL, axis=1)
+        bright[close] = np.percentile(kin[..., :1], _GLOSSY, axis=1)
     lips = part(model, "lips")
     if lips.sum() >= _TONES:
         most[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)

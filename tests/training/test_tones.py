@@ -1,4 +1,4 @@
-"""Colours that splats of lips may take."""
+"""Colours that splats of lips and of bare skin may take."""
 
 from __future__ import annotations
 
@@ -36,3 +36,22 @@ def test_lips_do_not_become_teeth(trainer: Trainer) -> None:
     same = color.clone()
     bounds.clamp(same)
     np.testing.assert_allclose(same[lips], color[lips])
+
+
+def test_skin_does_not_become_grey_on_an_outline(trainer: Trainer) -> None:
+    """Some of the seeds there are already: one in sixteen, as the colour of a wall behind runs into a cheek's."""
+    model, grey = trainer.model, torch.tensor([0.6, 0.55, 0.52])
+    color = model.parameters["color"].detach()
+    skin = torch.from_numpy(part(model, "face") & ~part(model, "brows", "lips", "eyelids", "scalp"))
+    color[:] = _SKIN
+    color[::16] = grey
+    bounds = tones(model)
+    outline = torch.full_like(color, 0.0) + grey
+    bounds.clamp(outline)
+    want = 0.6 * 1.15 * _SKIN[1:] / _SKIN[0]
+    kept = (outline[skin][:, 1:] - want).abs().amax(1) < 1e-5
+    assert kept.float().mean() > 0.97  # the others have more than a fifth of them around
+    for shade in (_SKIN, 0.8 * _SKIN, _SKIN + 0.12):  # what shadow and shine do to skin is skin still
+        same = shade.expand(len(color), 3).clone()
+        bounds.clamp(same)
+        np.testing.assert_allclose(same[skin], shade.expand(int(skin.sum()), 3), atol=1e-6)
