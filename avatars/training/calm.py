@@ -23,8 +23,9 @@ from .bounds import along_normal
 from .poses import PoseTable
 
 _VIEWS = 24
-_SHOWN = (0.03, 0.3)
-"""Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully."""
+_SHOWN, _TRUSTED, _TRUSTED_BUST = 0.03, 0.4, 0.3
+"""Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully; of
+clothes, which turn little and fold, less."""
 _GROWTH = 0.5
 """Log of how much larger than seeded an unseen splat may stay."""
 _FLAT = 0.25
@@ -109,7 +110,9 @@ def calm(
     """
     with torch.enable_grad():
         shown, pixels = visibility(model, poses, camera, rows)
-    trust = ((shown - _SHOWN[0]) / (_SHOWN[1] - _SHOWN[0])).clip(0, 1).astype(np.float32)
+    bust = head.bust_faces()[seeded.triangle]
+    enough = np.where(bust, _TRUSTED_BUST, _TRUSTED)
+    trust = ((shown - _SHOWN) / (enough - _SHOWN)).clip(0, 1).astype(np.float32)
     sure = trust >= 1
     p, device = model.parameters, model.device
     shades = p["color"].detach()
@@ -148,10 +151,9 @@ def calm(
     p["mean"][lost] = 0
     p["mean"][lost, 2] = -_SUNK * thickness[lost]
     with torch.enable_grad():
-        back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > _SHOWN[0]).to(device)
+        back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > _SHOWN).to(device)
     p["mean"][lost & back] = strayed[lost & back]  # seats behind an ear's rim, say, are in sight
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
-    bust = head.bust_faces()[seeded.triangle]
     p["logit_opacity"][torch.from_numpy(bust & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
 
