@@ -138,14 +138,14 @@ class Head:
         mask = np.logical_or.reduce([self.regions[name] for name in names])
         return mask[self.faces].all(1)
 
-    def torso_faces(self) -> np.ndarray:
-        """[F] bool: triangles that follow the torso more than the head."""
-        return self.skinning[self.faces, 0].mean(1) > 0.5
+    def torso_faces(self, faces: np.ndarray | None = None) -> np.ndarray:
+        """[F] bool: triangles [F, 3], or all there are, that follow the torso more than the head."""
+        return self.skinning[self.faces if faces is None else faces, 0].mean(1) > 0.5
 
-    def bust_faces(self) -> np.ndarray:
-        """[F] bool: triangles of the torso below the neck, where clothes are."""
-        neck = self.regions.get("neck")
-        return self.torso_faces() if neck is None else self.torso_faces() & ~neck[self.faces].any(1)
+    def bust_faces(self, faces: np.ndarray | None = None) -> np.ndarray:
+        """[F] bool: triangles [F, 3], or all there are, of the torso below the neck, where clothes are."""
+        faces, neck = self.faces if faces is None else faces, self.regions.get("neck")
+        return self.torso_faces(faces) if neck is None else self.torso_faces(faces) & ~neck[faces].any(1)
 
     def tensors(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """(arrays by name, plain words): all that a file needs to hold."""

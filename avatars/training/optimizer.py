@@ -28,6 +28,11 @@ RATES = {
 """Step sizes per iteration; lengths in extents of the splat."""
 BASIS_RATES = [2e-3] * 3 + [2e-3] * 3 + [1e-3] * 3
 NETWORK_RATE = 1e-3
+_FADE, _FADE_EVERY = 5e-4, 16
+"""Share of the head's bases that a step at full rate takes away (weight decay as in AdamW, Loshchilov & Hutter 2019),
+and how often that is done: what only a few frames ever asked for is gone in the end. Clothes keep theirs: how they fold
+has no mesh to fall back on.
+"""
 _BETA1, _BETA2 = 0.9, 0.99
 _EPS = 1e-7
 """Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
@@ -66,6 +71,8 @@ class Optimizer:
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
+        worn = torch.from_numpy(model.head.head.bust_faces(model.binding.corner))
+        self.fading = (~worn).float()[:, None, None].to(device)
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()
@@ -123,6 +130,8 @@ class Optimizer:
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
             self.basis_steps, _BETA1, _BETA2, _EPS,
         )  # fmt: skip
+        if self.basis_steps % _FADE_EVERY == 0:
+            self.model.bases.mul_(1 - self.fading * (_FADE * _FADE_EVERY * rate))
         correct1, correct2 = 1 - _BETA1**self.basis_steps, 1 - _BETA2**self.basis_steps
         gradient, m, v = self.network_grad, self.network_first, self.network_second
         m.mul_(_BETA1).add_(gradient, alpha=1 - _BETA1)
