@@ -51,8 +51,10 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     """Bounds of the mean [N, 3] in extents, a mask [N, 9] of what bases may move, and limits [N, 1] of log aspect.
 
     Splats on the skin stay near it, else they show beside it from the side. Those of the eyeballs stay on or under its
-    surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids. What
-    lies in the mouth does not bend either: what a narrow opening taught would smear in a wide one.
+    surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids. Nor
+    those of lids, which the mesh closes well: a film has a blink or two, and what bases make of their few frames is
+    lashes smeared below the eye in the next one. What lies in the mouth does not bend either: what a narrow opening
+    taught would smear in a wide one.
     """
     mean = model.parameters["mean"].detach().cpu()
     low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
@@ -72,7 +74,7 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     high[bare, 2] = high[bare, 2].clamp_max(_RISE)
     low[fill | teeth], high[fill | teeth] = -np.inf, np.inf
     steady = torch.ones(len(mean), 9)
-    steady[eye | inner, :6] = 0.0
+    steady[eye | inner | lid, :6] = 0.0
     aspect = torch.where(eye | inner, _MAX_LOG_ASPECT_INNER, _MAX_LOG_ASPECT)[:, None]
     aspect[torch.from_numpy(part(model, "lips")) & ~fill] = _MAX_LOG_ASPECT_LIPS
     return (low, high), steady, aspect

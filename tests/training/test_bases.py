@@ -8,6 +8,7 @@ import torch
 
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
+from avatars.training.bounds import part
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 
@@ -32,6 +33,18 @@ def test_what_nothing_asks_for_fades(scene: tuple[Head, Clip, Track]) -> None:
     for _ in range(32):
         optimizer.bases(torch.zeros(300, 9), torch.zeros(2), 0.0)
     assert torch.equal(before, bases), "nothing fades when nothing learns any more"
+
+
+def test_lids_move_as_the_mesh_moves_them(scene: tuple[Head, Clip, Track]) -> None:
+    head, clip, track = scene
+    preset = Preset(size=96, splats=1500, bases=4, iterations=12, bases_from=0.0)
+    trainer = Trainer(head.shape(track.identity), clip, track, np.arange(19), preset)
+    for _ in range(8):
+        trainer.step()
+    lids = torch.from_numpy(part(trainer.model, "eyelids"))
+    assert int(lids.sum()) > 20
+    assert not trainer.model.bases[lids, :6].any()
+    assert trainer.model.bases[lids, 6:].any(), "their colour may change"
 
 
 @pytest.mark.parametrize("bases", [0, 3])
