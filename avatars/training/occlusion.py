@@ -16,6 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..data import Camera
+from ..heads.head import HeadModel
 from ..raster.mesh import rasterize_mesh
 from ..splats.model import AvatarModel, Pose
 
@@ -33,14 +34,15 @@ class Occlusion:
     Args:
         model: as seeded; its binding says where splats sit. What starts outside the mesh is never hidden: hair and
             cloth may be anywhere.
-        poses: of all rows, as tracked. Refined ones would make a resumed training differ from an uninterrupted one.
+        poses: of all rows, as tracked. Refined ones, or the head as training shapes it, would make a resumed training
+            differ from an uninterrupted one.
         camera: of the training images.
     """
 
     def __init__(self, model: AvatarModel, poses: Pose, camera: Camera) -> None:
         ratio = _SIDE / max(camera.width, camera.height)
         self._camera = camera.resized(max(1, round(camera.width * ratio)), max(1, round(camera.height * ratio)))
-        self._model, self._poses = model, poses
+        self._model, self._poses, self._body = model, poses, HeadModel(model.head.head)
         self._bound = (model.parameters["mean"].detach().abs().amax(1) == 0).cpu().numpy()
         self._known: dict[int, np.ndarray] = {}
 
@@ -64,7 +66,9 @@ class Occlusion:
 
     @torch.no_grad()
     def _find(self, row: int) -> np.ndarray:
-        return self.behind(self._model.vertices(self._poses[row])[0].cpu().numpy(), self._camera)
+        p = self._poses[row]
+        posed = self._body.pose(p.expression, p.rotation, p.translation, p.torso_rotation, p.torso_translation)
+        return self.behind(posed[0].numpy(), self._camera)
 
     def behind(self, vertices: np.ndarray, camera: Camera) -> np.ndarray:
         """[N] bool: what posed vertices [V, 3] m hide from a camera, at its resolution."""

@@ -96,8 +96,10 @@ class Relief:
         """Inverse of `tensors`."""
         for name in ("moved", "first", "second", "waiting"):
             getattr(self, name).copy_(torch.from_numpy(tensors[f"relief.{name}"]))
-        self.steps = int(tensors["relief.steps"])
-        self._apply()
+        self.steps = int(tensors["relief.steps"].item())
+        # Not computed anew: a sum over another number of threads ends in other bits.
+        self._body.template.copy_(torch.from_numpy(tensors["relief.template"]))
+        self._body.joints.copy_(torch.from_numpy(tensors["relief.joints"]))
 
 
 def shaped(head: Head, tensors: dict[str, np.ndarray]) -> Head:
