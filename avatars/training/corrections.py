@@ -1,9 +1,10 @@
 """From landmark parameters to photometric corrections: what refinement taught on training frames, carried to new ones.
 
-A ridge regression on standardised features, one strength per group of outputs, chosen by cross-validation over blocks
-of time; a group that cross-validation does not help is switched off. How a body turns and where it goes make one group,
-judged by where that takes its surface: either alone would undo what the other makes good. Frame by frame, so that it
-also runs live.
+A ridge regression on standardised features, for each group of outputs the mean over strengths, none at all among them,
+weighted by what each explains in cross-validation over blocks of time: two that are equally good must not make two
+different faces. How a body turns and where it goes make one group, judged by where that takes its surface: either alone
+would undo what the other makes good. Features are held to the training's range: squares of a turn run away beyond it.
+Frame by frame, so that it also runs live.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from .. import geometry
 from ..splats.model import Pose
 
 _STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_ALIKE = 0.03
+"""Explained shares that differ by so much are told apart; what is worse by more hardly counts."""
 _BLOCK = 8
 """Frames that are held out together: neighbours in time would give each other away, a whole scene is another person."""
 
@@ -32,7 +35,11 @@ def _pose_features(turn: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def features(pose: Pose, scale: dict[str, np.ndarray], *, torso: bool) -> np.ndarray:
-    """[T, D] with a leading one: head pose and its squares, expression, and the tracked torso where there is one."""
+    """[T, D] with a leading one: head pose and its squares, expression, and the tracked torso where there is one.
+
+    Args:
+        scale: means, and where training is over the range of each feature [D] in training, torso included.
+    """
     head = _pose_features(
         _turn(pose.rotation, scale["rotation_mean"]), pose.translation.numpy() - scale["translation_mean"]
     )
@@ -41,7 +48,10 @@ def features(pose: Pose, scale: dict[str, np.ndarray], *, torso: bool) -> np.nda
     if torso:
         shift = pose.torso_translation.numpy() - scale["torso_translation_mean"]
         out.append(_pose_features(_turn(pose.torso_rotation, scale["torso_rotation_mean"]), shift))
-    return np.concatenate(out, 1)
+    x = np.concatenate(out, 1)
+    if "feature_low" in scale:  # older avatars lack it
+        x = x.clip(scale["feature_low"][: x.shape[1]], scale["feature_high"][: x.shape[1]])
+    return x
 
 
 _PARTS = (("eyeLook",), ("eyeBlink", "eyeSquint", "eyeWide"), ("brow",), ("",))
@@ -90,6 +100,8 @@ def fit(before: Pose, after: Pose, rows: np.ndarray, names: tuple[str, ...]) -> 
         "torso_rotation_mean": _mean_rotation(y_pose.torso_rotation),
         "torso_translation_mean": y_pose.torso_translation.numpy().mean(0),
     }
+    known = features(x_pose, scale, torso=True)
+    scale |= {"feature_low": known.min(0), "feature_high": known.max(0)}
     y = np.concatenate(
         [
             _turn(y_pose.rotation, x_pose.rotation.numpy()),
@@ -105,7 +117,7 @@ def fit(before: Pose, after: Pose, rows: np.ndarray, names: tuple[str, ...]) -> 
     )
     groups = [(np.arange(6), head), (np.arange(6, 12), bust)]
     groups += [(12 + columns, np.eye(len(columns))) for columns in _groups(names)]
-    weight, explained = _grouped_ridge(features(x_pose, scale, torso=True), y, groups)
+    weight, explained = _grouped_ridge(known, y, groups)
     torso = np.concatenate(
         [
             _turn(y_pose.torso_rotation, scale["torso_rotation_mean"]),
@@ -161,19 +173,19 @@ def _grouped_ridge(
     x: np.ndarray, y: np.ndarray, groups: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights [D, n], and for each group (its columns of y, and what they cause) the share of its effect explained on
-    held-out blocks (0: switched off).
+    held-out blocks.
     """
     weight, explained = np.zeros((x.shape[1], y.shape[1])), np.zeros(len(groups))
     for i, (columns, effect) in enumerate(groups):
-        weight[:, columns], explained[i] = _best_ridge(x, y[:, columns], effect)
+        weight[:, columns], explained[i] = _averaged_ridge(x, y[:, columns], effect)
     return weight, explained
 
 
-def _best_ridge(x: np.ndarray, y: np.ndarray, effect: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights, and the share of y @ effect explained on held-out blocks; zero weights where that is not positive."""
+def _averaged_ridge(x: np.ndarray, y: np.ndarray, effect: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights, and the largest share of y @ effect that a strength explains on held-out blocks (0 where none does)."""
     blocks = np.arange(len(x)) // _BLOCK
     total = float(((y @ effect) ** 2).sum())
-    best, found = 0.0, None
+    weights, explained = [np.zeros((x.shape[1], y.shape[1]))], [0.0]
     for strength in _STRENGTHS:
         error = 0.0
         for block in range(int(blocks[-1]) + 1):
@@ -182,12 +194,10 @@ def _best_ridge(x: np.ndarray, y: np.ndarray, effect: np.ndarray) -> tuple[np.nd
                 continue
             missed = y[held] - x[held] @ _ridge(x[~held], y[~held], strength)
             error += float(((missed @ effect) ** 2).sum())
-        explained = 1 - error / max(total, 1e-20)
-        if explained > best:
-            best, found = explained, strength
-    if found is None:
-        return np.zeros((x.shape[1], y.shape[1])), 0.0
-    return _ridge(x, y, found), best
+        weights.append(_ridge(x, y, strength))
+        explained.append(1 - error / max(total, 1e-20))
+    share = np.exp((np.array(explained) - max(explained)) / _ALIKE)
+    return np.tensordot(share / share.sum(), np.stack(weights), 1), max(explained)
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
