@@ -12,7 +12,8 @@ from ..data import Camera, Splats
 from ..heads.head import Head
 from ..raster.mesh import rasterize_mesh
 from .binding import local_frames
-from .interior import INTERIOR, interior_colors
+from .interior import interior_colors
+from .lookalikes import lookalikes
 
 DENSITY = {
     "face": 3.5,
@@ -62,12 +63,12 @@ def seed(
     outside = _uncovered(buffers[len(views) // 2].face, middle.matte)
     filled = round(count * fill) if len(outside) > 200 else 0
     density = _density(head, screens, camera)
-    area = _areas(head.template, head.faces)
+    area = areas(head.template, head.faces)
     share = density * area
     share /= share.sum()
     on_surface = count - filled
-    triangle = np.sort(_systematic(share, on_surface, rng))
-    barycentric = _barycentric(on_surface, rng)
+    triangle = np.sort(systematic(share, on_surface, rng))
+    barycentric = random_barycentric(on_surface, rng)
     extent = np.sqrt(area[triangle] / np.maximum(share[triangle] * on_surface, 1e-9)).clip(*_EXTENT)
     mean = np.zeros((on_surface, 3))
     log_scale = np.tile(np.log([0.7, 0.7, 0.25]), (on_surface, 1))
@@ -97,7 +98,7 @@ def screen(vertices: np.ndarray, camera: Camera) -> np.ndarray:
     )
 
 
-def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     a, b, c = vertices[faces].transpose(1, 0, 2)
     return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
@@ -130,87 +131,14 @@ def _signed_area(corners: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def lookalikes(
-    head: Head, triangle: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray, count: int = 1
-) -> np.ndarray:
-    """[unseen, count] indices of the seen splats that unseen ones should look like.
-
-    Nearest on either side of the face and of the same kind (hair after hair, neck after neck, the white of an eye
-    after the white of an eye), in a space where height counts most: what lies behind takes after what is seen beside
-    it, not after the ear or the neck that happens to be closest.
-
-    Args:
-        triangle: [N]; rest: [N, 3] m, splat centres at rest; color: [N, 3] of those seen; seen: [N] bool.
-    """
-    place = rest * np.array([0.7, 2.0, 0.5])
-    kind = _kinds(head)[triangle]
-    temples = _bald(kind, rest, color, seen)
-    anyone = np.flatnonzero(seen & (kind != _EARS))
-    if len(anyone) < count:
-        anyone = np.flatnonzero(seen)
-    found = np.empty((len(triangle), count), np.int64)
-    for value in np.unique(kind[~seen]):
-        kin = seen & (kind == value)
-        known = () if value == _EARS else (kin & ~temples, kin)
-        source = next((np.flatnonzero(k) for k in known if k.sum() >= max(count, _LEAST)), anyone)
-        tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
-        target = np.flatnonzero(~seen & (kind == value))
-        near = np.asarray(tree.query(place[target], k=count)[1]).reshape(-1, count)
-        found[target] = source[near % len(source)]
-    return found[~seen]
-
-
-_SCALP, _EARS = 2, 6
-_CROWN, _HAIR = 0.6, 0.15
-"""Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
-_HAIRY = 0.9
-"""How far on the way from skin to the crown's hair a colour must be to be hair and no shaded or shorn temple."""
-_LEAST = 20
-"""Splats of a kind from which it is known what it looks like."""
-_SPREAD = 1e-4
-"""Least variance of a colour, sRGB squared."""
-
-
-def _bald(kind: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """[N] bool: seen splats of the scalp that show skin, where others show hair.
-
-    A hairline lies inside the mesh's scalp, and what is behind the head at the height of a bare temple is not bare.
-    """
-    scalp, face = seen & (kind == _SCALP), seen & (kind == 0)
-    bare = np.zeros(len(kind), bool)
-    if scalp.sum() < _LEAST or face.sum() < _LEAST:
-        return bare
-    skin = np.median(color[face], 0)
-    top = scalp & (rest[:, 1] >= np.quantile(rest[scalp, 1], _CROWN))
-    crown = np.median(color[top], 0)
-    if np.linalg.norm(crown - skin) > _HAIR:
-        # Along Fisher's discriminant: shades of one skin differ much, and the way they do says nothing about hair.
-        spread = np.cov(color[face].T) + np.cov(color[top].T) + _SPREAD * np.eye(3)
-        way = np.linalg.solve(spread, crown - skin)
-        bare[scalp] = (color[scalp] - skin) @ way < _HAIRY * (crown - skin) @ way
-    return bare
-
-
-def _kinds(head: Head) -> np.ndarray:
-    """[F] what a triangle is part of, as far as looks go; the skin of the face is 0."""
-    kind = np.zeros(len(head.faces), int)
-    kind[head.torso_faces()] = 1
-    groups = {_SCALP: ("scalp",), 3: ("neck",), 4: ("eyeball_l", "eyeball_r"), 5: INTERIOR, _EARS: ("ears",)}
-    for value, names in groups.items():
-        known = [name for name in names if name in head.regions]
-        if known:
-            kind[head.faces_of(*known)] = value
-    return kind
-
-
-def _systematic(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def systematic(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` draws with given shares and least variance: one offset, even steps along the cumulative sum."""
     edges = np.cumsum(share)
     points = (np.arange(count) + rng.uniform()) / count * edges[-1]
     return np.searchsorted(edges, points).clip(0, len(share) - 1)
 
 
-def _barycentric(count: int, rng: np.random.Generator) -> np.ndarray:
+def random_barycentric(count: int, rng: np.random.Generator) -> np.ndarray:
     u = rng.uniform(size=(count, 2))
     root = np.sqrt(u[:, 0])
     return np.stack([1 - root, root * (1 - u[:, 1]), root * u[:, 1]], 1)
@@ -233,7 +161,7 @@ def _fill(
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Splats over uncovered pixels, at the depth of the nearest outward triangle and bound to it."""
-    order = _systematic(np.full(len(pixels), 1.0 / len(pixels)), count, rng)
+    order = systematic(np.full(len(pixels), 1.0 / len(pixels)), count, rng)
     at = pixels[order] + rng.uniform(size=(count, 2))
     corners = screen[head.faces]
     eyes = (head.regions["eyeball_l"] | head.regions["eyeball_r"] | head.regions["mouth_interior"])[head.faces].any(1)

@@ -23,14 +23,14 @@ from ..data import Clip, Track
 from ..errors import InputError
 from ..heads.head import Head
 from ..splats.avatar import Avatar, Subject
-from ..splats.bases import Cloud
 from ..splats.model import AvatarModel, Pose
 from ..tracking.personal import left_over, personalise
 from ..tracking.track import load_track, save_track, track
 from . import corrections
 from .bite import seat_teeth
 from .evaluate import Evaluation, evaluate
-from .frames import split
+from .finish import finish
+from .frames import apart, split
 from .loop import Progress, Trainer
 from .presets import Preset
 
@@ -235,13 +235,8 @@ def thin(tracked: Track, most: int) -> Track:
     if count <= most:
         return tracked
     state = np.concatenate([tracked.expression * 2, tracked.rotation * 4, tracked.translation * 10], 1)
-    distance = np.linalg.norm(state - np.median(state, 0), axis=1)
-    chosen = [int(distance.argmin())]
-    nearest = np.linalg.norm(state - state[chosen[0]], axis=1)
     # Half by coverage, half evenly in time: coverage alone would train on outliers.
-    while len(chosen) < most // 2:
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(state - state[chosen[-1]], axis=1))
+    chosen = apart(state, max(1, most // 2))
     even = np.linspace(0, count - 1, most - len(chosen)).astype(int)
     return rows_of(tracked, np.unique(np.r_[chosen, even]))
 
@@ -270,9 +265,7 @@ def conclude(
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Avatar, Evaluation | None]:
     """From a finished training to an avatar with its corrections, subject statistics and figures."""
-    hold_weights(trainer, train_rows)
-    head, splats = trainer.shaped()
-    network = trainer.model.network
+    head, splats, network = finish(trainer)
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, head.expression_names)
     corrected = corrections.apply(learned, trainer.tracked, head.expression_low, head.expression_high)
     result = None
@@ -300,15 +293,6 @@ def conclude(
         plate=clip.plate,
     )
     return avatar, result
-
-
-@torch.no_grad()
-def hold_weights(trainer: Trainer, rows: np.ndarray) -> None:
-    """Hold the bases' weights to those of the training's frames, as they were refined."""
-    if not len(rows) or not trainer.preset.bases:
-        return
-    weights = trainer.model.weights(trainer.poses.pose[torch.from_numpy(rows)])
-    trainer.model.network.hold(Cloud.of(weights.cpu().numpy()))
 
 
 def with_poses(tracked: Track, pose: Pose, learned: dict[str, np.ndarray], trainer: Trainer) -> Track:

@@ -17,13 +17,13 @@ from scipy.spatial import KDTree
 from ..data import Camera, Splats
 from ..heads.head import Head
 from ..splats.interior import TEETH
+from ..splats.lookalikes import lookalikes
 from ..splats.model import AvatarModel
-from ..splats.seeding import lookalikes
 from .bounds import along_normal
 from .poses import PoseTable
 
 _VIEWS = 24
-_SHOWN, _TRUSTED, _TRUSTED_BUST = 0.03, 0.4, 0.3
+HIDDEN, _TRUSTED, _TRUSTED_BUST = 0.03, 0.4, 0.3
 """Shares of its own footprint that a splat must show in some frame not to count as hidden, and to be trusted fully; of
 clothes, which turn little and fold, less."""
 _GROWTH = 0.5
@@ -51,8 +51,11 @@ _NEVER = 0.01
 """Share of its footprint under which a splat of the bust was never in the picture."""
 
 
-def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[N] largest share of each splat's footprint that reaches the picture over some rows, in [0, 1]; and [N] px of it.
+def visibility(
+    model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.ndarray, views: int = _VIEWS
+) -> tuple[np.ndarray, np.ndarray]:
+    """[N] largest share of each splat's footprint that reaches the picture in some `views` of the rows, in [0, 1]; and
+    [N] px of it.
 
     Blending weights are the derivative of the summed image with respect to the splat's colour: exact, and free of
     extra code. The footprint is what the weight would be with nothing in front, from opacity and projected size.
@@ -63,12 +66,10 @@ def visibility(model: AvatarModel, poses: PoseTable, camera: Camera, rows: np.nd
     best, most = torch.zeros_like(color[:, 0]), torch.zeros_like(color[:, 0])
     try:
         model.parameters = {k: v.detach() for k, v in kept.items()} | {"color": color}
-        for row in rows[:: max(1, len(rows) // _VIEWS)]:
-            color.grad = None
+        for row in rows[:: max(1, len(rows) // views)]:
             pose = poses.row(int(row))
-            model.render(pose, half).color[:, 0].sum().backward()
-            assert color.grad is not None
-            shown = color.grad[:, 0]
+            # With respect to the colour alone: the head's template gathers gradients, and these are not for it.
+            shown = torch.autograd.grad(model.render(pose, half).color[:, 0].sum(), color)[0][:, 0]
             best = torch.maximum(best, shown / _footprint(model, half, float(pose.translation[0, 2])))
             most = torch.maximum(most, shown)
     finally:
@@ -112,7 +113,7 @@ def calm(
         shown, pixels = visibility(model, poses, camera, rows)
     bust = head.bust_faces()[seeded.triangle]
     enough = np.where(bust, _TRUSTED_BUST, _TRUSTED)
-    trust = ((shown - _SHOWN) / (enough - _SHOWN)).clip(0, 1).astype(np.float32)
+    trust = ((shown - HIDDEN) / (enough - HIDDEN)).clip(0, 1).astype(np.float32)
     sure = trust >= 1
     p, device = model.parameters, model.device
     shades = p["color"].detach()
@@ -151,7 +152,7 @@ def calm(
     p["mean"][lost] = 0
     p["mean"][lost, 2] = -_SUNK * thickness[lost]
     with torch.enable_grad():
-        back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > _SHOWN).to(device)
+        back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > HIDDEN).to(device)
     p["mean"][lost & back] = strayed[lost & back]  # seats behind an ear's rim, say, are in sight
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
     p["logit_opacity"][torch.from_numpy(bust & (shown < _NEVER)).to(device)] = _GONE

@@ -118,6 +118,18 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def apart(state: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` rows of [T, E], each in turn the farthest from those before it, the first the one nearest to the
+    median of all.
+    """
+    chosen = [int(np.linalg.norm(state - np.median(state, 0), axis=1).argmin())]
+    nearest = np.linalg.norm(state - state[chosen[0]], axis=1)
+    while len(chosen) < min(most, len(state)):
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(state - state[chosen[-1]], axis=1))
+    return np.array(chosen)
+
+
 def split(times: np.ndarray, test: str) -> tuple[np.ndarray, np.ndarray]:
     """(training rows, test rows) of a track.
 

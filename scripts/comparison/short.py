@@ -23,6 +23,7 @@ from avatars.tracking.track import track
 from avatars.training import corrections
 from avatars.training.bite import seat_teeth
 from avatars.training.evaluate import evaluate
+from avatars.training.finish import finish
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 from avatars.training.redetect import redetect
@@ -62,7 +63,7 @@ def trained_and_measured(
         trainer.run(Path(directory), lambda p: say(f"  step {p.iteration}") if p.iteration % 1000 == 0 else None)
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, person.expression_names)
     corrected = corrections.apply(learned, trainer.tracked, person.expression_low, person.expression_high)
-    model = AvatarModel(*trainer.shaped(), trainer.model.network)
+    model = AvatarModel(*finish(trainer))
     result = evaluate(model, trainer.store, trainer.camera, trainer.poses, learned, corrected, train_rows, test_rows)
     landmark = corrected[torch.from_numpy(result.rows)]
     found = redetect(model, trainer.store, trainer.camera, {"": result.fitted, "landmark_": landmark}, result.rows)

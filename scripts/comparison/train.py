@@ -15,7 +15,7 @@ from torch.nn.functional import huber_loss, relu
 from avatars.capture import faces
 from avatars.raster import ops
 from avatars.splats.model import AvatarModel, Pose
-from avatars.training import build
+from avatars.training.finish import finish
 from avatars.training.frames import Supervision, region_box
 from avatars.training.loop import Trainer, Watcher
 from avatars.training.poses import PoseTable
@@ -62,8 +62,7 @@ def ours(trainer: Trainer, work: Path | str, watch: Watcher | None = None) -> Tr
     clock, start = time.monotonic(), time.process_time()
     trainer.run(Path(work), watch)
     used = time.process_time() - start
-    build.hold_weights(trainer, trainer.rows)  # as in an avatar that is saved
-    model = AvatarModel(*trainer.shaped(), trainer.model.network)  # likewise
+    model = AvatarModel(*finish(trainer))
     numbers = sum(x.numel() for x in (*model.parameters.values(), model.bases, *model.network.parameters()))
     numbers += 5 * len(model.binding)  # triangle, barycentric coordinates, extent
     return Trained("ours", model, trainer.poses, numbers, trainer.iteration, used, time.monotonic() - clock)

@@ -10,7 +10,8 @@ from avatars.data import Camera
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
 from avatars.raster.mesh import rasterize_mesh
-from avatars.splats.seeding import View, lookalikes, screen, seed
+from avatars.splats.lookalikes import lookalikes
+from avatars.splats.seeding import View, screen, seed
 
 SIZE = 128
 SKIN, WALL = (160, 110, 90), (200, 0, 200)

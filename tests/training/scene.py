@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from avatars import geometry
 from avatars.data import Camera, Clip, Track
@@ -28,7 +29,9 @@ def make_scene(frames: int = 24, size: int = 96, seed: int = 3) -> tuple[Head, C
         @ geometry.matrix_from_rotvec(torch.tensor(facing, dtype=torch.float64))
     ).numpy()
     translation = np.tile([0.0, 0.03, 0.8], (frames, 1)) + 0.01 * np.stack([np.sin(phase), np.cos(phase), 0 * phase], 1)
-    camera = Camera(1.6 * size, 1.6 * size, size / 2, size / 2, size, size)
+    neck = head.joints[0].astype(float)
+    below = Rotation.from_rotvec(facing).apply(neck) - neck  # the torso turns about its own joint
+    camera = Camera(2.8 * size, 2.8 * size, size / 2, size / 2, size, size)
     track = Track(
         identity=np.zeros(head.identity_basis.shape[0], np.float32),
         camera=camera,
@@ -38,7 +41,7 @@ def make_scene(frames: int = 24, size: int = 96, seed: int = 3) -> tuple[Head, C
         rotation=rotation.astype(np.float32),
         translation=translation.astype(np.float32),
         torso_rotation=np.tile(facing, (frames, 1)).astype(np.float32),
-        torso_translation=np.tile(translation.mean(0), (frames, 1)).astype(np.float32),
+        torso_translation=np.tile(translation.mean(0) + below, (frames, 1)).astype(np.float32),
         landmark_offsets=np.zeros((478, 3), np.float32),
         confidence=np.ones(frames, np.float32),
         head={"name": head.name, "version": head.version, "sha256": head.sha256},

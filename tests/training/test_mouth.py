@@ -99,7 +99,7 @@ def test_flesh_has_no_pattern_and_is_no_tooth(model: AvatarModel) -> None:
         assert bool((color[inside] <= torch.tensor(brightest) + 1e-6).all())
         shade = tongue_shade(model.head.head, model.rest_means().numpy()[inside]) if name == "tongue" else np.ones(1)
         unshaded = torch.from_numpy(shade)[:, None]
-        assert float((color[inside] / unshaded).std(0).max()) < 0.5 * float((before[inside] / unshaded).std(0).min())
+        assert float((color[inside] / unshaded).std(0).max()) < 0.6 * float((before[inside] / unshaded).std(0).min())
 
 
 def test_no_basis_recolours_flesh(scene: tuple[Head, Clip, Track]) -> None:

@@ -12,6 +12,7 @@ from avatars.data import Clip, Track
 from avatars.heads.head import JOINTS, Head, HeadModel
 from avatars.splats.model import AvatarModel
 from avatars.training import checkpoint
+from avatars.training.calm import visibility
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 from avatars.training.relief import Relief
@@ -106,3 +107,12 @@ def test_what_is_saved_looks_as_it_was_trained(scene: tuple[Head, Clip, Track], 
         for h, t in ((person, track), (watched.head, watched.track))
     ]
     np.testing.assert_allclose(point[0], point[1], atol=1e-6)
+
+
+def test_looking_at_what_shows_teaches_the_head_nothing(scene: tuple[Head, Clip, Track], person: Head) -> None:
+    """Which splats show is a derivative too; the template gathers only those of the pictures."""
+    _, clip, track = scene
+    trainer = Trainer(person, clip, track, np.arange(19), Preset(size=96, splats=800, bases=4, iterations=40))
+    trainer.optimizer.relief.listen()
+    visibility(trainer.model, trainer.poses, trainer.camera, np.arange(19))
+    assert trainer.model.head.template.grad is None

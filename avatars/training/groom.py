@@ -1,0 +1,83 @@
+"""Hair on the part of a head that no frame shows.
+
+What is hidden takes after the hair beside it in colour (see `calm`), but some hundred large splats of one colour make a
+skull and no hair. When a training has ended, hair is grown there: splats as long, thin and unlike their neighbours as
+those of the hair that was seen, along the way in which hair falls. Whatever of it would show in the footage is left out
+again: the pictures know better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..data import Camera, Splats
+from ..heads.head import Head
+from ..raster.reference import ALPHA_MIN
+from ..splats.bases import BasisNetwork
+from ..splats.model import AvatarModel
+from .calm import visibility
+from .frames import apart
+from .hair import Hair
+from .poses import PoseTable
+
+_INTRUDES = 0.003
+"""Share of its footprint that hair may show in the footage."""
+_VIEWS, _LAYERS = 64, 12
+"""Frames in which it must not show, and how often it is looked for what shows once the hair before it is gone."""
+_MOST = 0.2
+"""Hair to grow at most, of all splats."""
+
+
+def groomed(
+    head: Head, splats: Splats, network: BasisNetwork, poses: PoseTable, camera: Camera, rows: np.ndarray
+) -> Splats:
+    """Splats with hair where no frame shows the head, and without those too faint to be ever drawn.
+
+    Args:
+        poses, rows: of the footage, which must not change by it.
+    """
+    splats = _taken(splats, splats.logit_opacity > np.log(ALPHA_MIN / (1 - ALPHA_MIN)))
+    device = next(network.parameters()).device
+    model = AvatarModel(head, splats, network).to(device)
+    shown = visibility(model, poses, camera, rows)[0]
+    grown = _grown(Hair(head, splats, model.rest_means().numpy(), shown), round(_MOST * len(splats)))
+    if grown is None:
+        return splats
+    pose = poses.pose[torch.from_numpy(rows)]
+    turned = torch.cat([pose.rotation.reshape(len(rows), 9), 10 * pose.translation], 1).numpy()
+    far = rows[apart(turned, _VIEWS)]  # the most turned heads show what no others do
+    for _ in range(_LAYERS):
+        both = _joined(splats, grown)
+        model = AvatarModel(head, both, network).to(device)
+        intrudes = visibility(model, poses, camera, far, len(far))[0][len(splats) :] > _INTRUDES
+        grown = _taken(grown, ~intrudes)
+        if not intrudes.any():
+            break
+    return _joined(splats, grown)
+
+
+def _grown(hair: Hair, most: int) -> Splats | None:
+    """All that could grow, at most so many; None where nothing can."""
+    if not hair.known:
+        return None
+    rng = np.random.default_rng(0)
+    roots = hair.on_scalp(rng)
+    hanging = hair.behind_neck(rng)
+    if hanging is not None:
+        roots = roots.joined(hanging)
+    if not len(roots):
+        return None
+    kept = rng.permutation(len(roots))[:most]
+    enlarged = float(np.sqrt(len(roots) / len(kept)))  # fewer than it takes to cover the place are larger
+    return hair.strands(roots.taken(kept), enlarged, rng)
+
+
+def _taken(splats: Splats, which: np.ndarray) -> Splats:
+    return replace(splats, **{name: value[which] for name, value in vars(splats).items()})
+
+
+def _joined(one: Splats, other: Splats) -> Splats:
+    return replace(one, **{name: np.concatenate([value, getattr(other, name)]) for name, value in vars(one).items()})

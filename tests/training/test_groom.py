@@ -1,0 +1,149 @@
+"""Hair that nobody saw."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from avatars import geometry
+from avatars.data import Splats
+from avatars.splats.binding import local_frames
+from avatars.splats.lookalikes import SCALP, kinds
+from avatars.splats.model import AvatarModel
+from avatars.synthetic.synthesize import orbit
+from avatars.training.calm import visibility
+from avatars.training.groom import groomed
+from avatars.training.hair import Hair
+from avatars.training.loop import Trainer
+from avatars.training.presets import Preset
+from tests.training.scene import make_scene
+
+_ROWS = np.arange(19)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    head, clip, track = make_scene(size=192)
+    preset = Preset(size=192, splats=8000, bases=4, iterations=100)
+    out = Trainer(head.shape(track.identity), clip, track, _ROWS, preset)
+    for _ in range(preset.iterations):
+        out.step()
+    return out
+
+
+@pytest.fixture(scope="module")
+def bare(trainer: Trainer) -> Splats:
+    """Light and dark hair where the film shows it; one colour behind."""
+    head, trained = trainer.shaped()
+    model = AvatarModel(head, trained, trainer.model.network)
+    shown = visibility(model, trainer.poses, trainer.camera, _ROWS)[0]
+    hair = (kinds(head)[trained.triangle] == SCALP) & (shown > 0.03)
+    shade = np.exp(0.4 * np.random.default_rng(2).normal(size=(len(shown), 1)))
+    color = np.where(hair[:, None], 0.3 * shade * [1.0, 0.8, 0.6], trained.color).astype(np.float32)
+    size = np.where(hair[:, None], np.log([0.8, 0.25, 0.15]), trained.log_scale).astype(np.float32)
+    seen = np.where(shown > 0.03, trained.logit_opacity.clip(4.0), trained.logit_opacity)  # it was a short training
+    return replace(trained, color=color, log_scale=size, logit_opacity=seen.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def hairy(trainer: Trainer, bare: Splats) -> Splats:
+    return _groomed(trainer, bare)
+
+
+def _groomed(trainer: Trainer, splats: Splats) -> Splats:
+    return groomed(trainer.shaped()[0], splats, trainer.model.network, trainer.poses, trainer.camera, _ROWS)
+
+
+def _seen(trainer: Trainer, splats: Splats, yaw: float, row: int = 9) -> np.ndarray:
+    """[H, W, 3] the head over mid grey, from a side."""
+    pose = trainer.poses.row(row)
+    camera = orbit(trainer.camera, pose.translation[0].numpy().astype(float), yaw) if yaw else trainer.camera
+    model = AvatarModel(trainer.shaped()[0], splats, trainer.model.network)
+    with torch.no_grad():
+        return model.render(pose, camera, torch.full((3,), 0.5)).color[0].permute(1, 2, 0).numpy()
+
+
+def test_the_footage_does_not_change(trainer: Trainer, bare: Splats, hairy: Splats) -> None:
+    assert len(hairy) > len(bare) + 100
+    for row in range(0, 19, 3):
+        change = np.abs(_seen(trainer, hairy, 0.0, row) - _seen(trainer, bare, 0.0, row))
+        assert change.mean() < 2e-4
+        assert change.max() < 0.05
+
+
+def test_the_back_of_the_head_is_hair_and_no_egg(trainer: Trainer, bare: Splats, hairy: Splats) -> None:
+    light = [_seen(trainer, splats, 180.0).mean(2) for splats in (bare, hairy)]
+    grown = np.abs(light[1] - light[0]) > 0.02
+    assert grown.mean() > 0.02
+    fine = [(x - ndimage.gaussian_filter(x, 3))[grown].std() for x in light]
+    assert fine[1] > 1.3 * fine[0]  # 1.5 measured
+    assert abs(light[1][grown].mean() - light[0][grown].mean()) < 0.08
+
+
+def test_strands_lie_on_the_skull_and_fall(trainer: Trainer, bare: Splats, hairy: Splats) -> None:
+    head, new = trainer.shaped()[0], slice(len(bare), None)
+    assert (kinds(head)[hairy.triangle[new]] == SCALP).all()
+    origin, frame, _ = local_frames(
+        head.template, head.faces, head.template, hairy.triangle[new], hairy.barycentric[new]
+    )
+    assert (hairy.log_scale[new].argmax(1) == 0).all()
+    turned = geometry.matrix_from_quaternion(torch.from_numpy(hairy.quaternion[new])).numpy()
+    way = np.einsum("nij,nj->ni", frame, turned[:, :, 0])
+    assert np.abs((way * frame[:, :, 2]).sum(1)).max() < 0.02
+    steep = (np.abs(frame[:, 1, 2]) < 0.5) & (origin[:, 1] < head.template[:, 1].max() - 0.05)
+    assert steep.sum() > 50
+    assert np.mean(way[steep, 1] < -0.7) > 0.9
+    height = np.einsum("ni,ni->n", hairy.mean[new] * hairy.extent[new, None], np.tile([0.0, 0, 1], (len(way), 1)))
+    assert np.abs(np.median(height)) < 0.003  # the scene's hair is paint on the mesh
+
+
+def test_hair_hangs_behind_the_neck_if_it_does_beside_it(trainer: Trainer, bare: Splats) -> None:
+    model = trainer.model
+    rest, shown = model.rest_means().numpy().astype(float), np.ones(len(bare))
+    short = Hair(trainer.shaped()[0], bare, rest, shown)
+    assert short.known
+    assert short.behind_neck(np.random.default_rng(0)) is None
+    long, rng = rest.copy(), np.random.default_rng(1)
+    face = np.flatnonzero(kinds(trainer.shaped()[0])[bare.triangle] == 0)[:200]
+    side = np.where(np.arange(200) % 2, 0.085, -0.075)
+    long[face] = np.stack([side, rng.uniform(-0.09, -0.03, 200), np.full(200, 0.02)], 1)
+    color = bare.color.copy()
+    color[face] = [0.7, 0.6, 0.4]
+    found = Hair(trainer.shaped()[0], replace(bare, color=color), long, shown).behind_neck(rng)
+    assert found is not None
+    assert len(found) > 100
+    x, y, z = found.place.T
+    assert -0.09 < x.min() < -0.07
+    assert 0.08 < x.max() < 0.1
+    assert y.min() > -0.095
+    assert y.max() < 1e-9
+    assert np.quantile(y, 0.1) < -0.06
+    skull = trainer.shaped()[0].template[trainer.shaped()[0].regions["scalp"]]
+    assert skull[:, 2].min() - 0.02 < z.min() < skull[:, 2].min() + 0.02
+    assert z.max() < 0.04
+    low = found.color[y < -0.085].mean(0)
+    np.testing.assert_allclose(low, [0.7, 0.6, 0.4], atol=0.08)
+
+
+def test_a_head_of_which_no_hair_was_seen_grows_none(trainer: Trainer, bare: Splats) -> None:
+    shown = np.where(kinds(trainer.shaped()[0])[bare.triangle] == SCALP, 0.0, 1.0)
+    assert not Hair(trainer.shaped()[0], bare, trainer.model.rest_means().numpy(), shown).known
+
+
+def test_what_is_too_faint_to_be_drawn_is_not_kept(trainer: Trainer, bare: Splats) -> None:
+    faint = bare.logit_opacity.copy()
+    faint[::7] = -6.0
+    before = replace(bare, logit_opacity=faint)
+    after = _groomed(trainer, before)
+    assert after.logit_opacity.min() > -5.6
+    np.testing.assert_allclose(_seen(trainer, after, 0.0), _seen(trainer, before, 0.0), atol=0.02)
+
+
+def test_hair_is_the_same_each_time(trainer: Trainer, bare: Splats, hairy: Splats) -> None:
+    again = _groomed(trainer, bare)
+    for name, value in vars(hairy).items():
+        np.testing.assert_array_equal(getattr(again, name), value)
