@@ -121,6 +121,8 @@ class Hair:
     def behind_neck(self, rng: np.random.Generator) -> Roots | None:
         """A curtain from one side to the other, if hair hangs beside the neck on both; None if it does not."""
         head, rest = self.head, self.rest
+        if not {NECK, TORSO} <= set(self._kinds.tolist()):
+            return None  # a head that ends at its chin
         neck = head.template[np.unique(head.faces[self._kinds == NECK])]
         shoulders = head.template[np.unique(head.faces[self._kinds == TORSO]), 1].max()
         off = KDTree(head.template).query(rest)[0] > _BESIDE

@@ -129,6 +129,15 @@ def test_hair_hangs_behind_the_neck_if_it_does_beside_it(trainer: Trainer, bare:
     np.testing.assert_allclose(low, [0.7, 0.6, 0.4], atol=0.08)
 
 
+def test_a_head_without_a_neck_grows_hair_on_its_scalp_alone(trainer: Trainer, bare: Splats) -> None:
+    head = trainer.shaped()[0]
+    ends = replace(head, regions={name: value for name, value in head.regions.items() if name != "neck"})
+    shown = np.where(np.random.default_rng(0).uniform(size=len(bare)) < 0.5, 0.0, 1.0)
+    hair = Hair(ends, bare, trainer.model.rest_means().numpy().astype(float), shown)
+    assert hair.behind_neck(np.random.default_rng(0)) is None
+    assert len(hair.on_scalp(np.random.default_rng(0))) > 50
+
+
 def test_a_head_of_which_no_hair_was_seen_grows_none(trainer: Trainer, bare: Splats) -> None:
     shown = np.where(kinds(trainer.shaped()[0])[bare.triangle] == SCALP, 0.0, 1.0)
     assert not Hair(trainer.shaped()[0], bare, trainer.model.rest_means().numpy(), shown).known
