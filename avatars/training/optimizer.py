@@ -73,8 +73,6 @@ class Optimizer:
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         worn = torch.from_numpy(model.head.head.bust_faces(model.binding.corner))
         self.fading = (~worn).float()[:, None, None].to(device)
-        hair = torch.from_numpy(bounds.part(model, "scalp")) | (bounds.beside(model).cpu() & ~worn)
-        self.hair = hair.nonzero()[:, 0].to(device)
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()
@@ -127,8 +125,6 @@ class Optimizer:
         self.basis_steps += 1
         gradient = gradient * self.steady
         gradient.masked_fill_(self.frozen[:, None], 0)
-        # Hair gets lighter and darker as it moves; another colour is the background's, which shines between strands.
-        gradient[self.hair, 6:] = gradient[self.hair, 6:].mean(1, keepdim=True)
         lr = self.basis_rates * rate
         ops.adam_outer_(
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
