@@ -105,7 +105,7 @@ def tones(model: AvatarModel) -> Tones:
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
     most, bright = np.full_like(color[:, 1:], _ANY), np.ones_like(color[:, :1])
-    bare = part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
+    bare = plain(model)
     skin = bare & ~beside(model).cpu().numpy()
     close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
     if skin.sum() >= _TONES:
@@ -127,6 +127,11 @@ def part(model: AvatarModel, *names: str) -> np.ndarray:
     head = model.head.head
     mask = np.logical_or.reduce([head.regions[name] for name in names if name in head.regions])
     return mask[model.binding.corner].all(1)
+
+
+def plain(model: AvatarModel) -> np.ndarray:
+    """[N] bool: splats of skin that has no features of its own."""
+    return part(model, *_BARE) & ~part(model, *_HAIRY, "lips", "eyelids", *INTERIOR)
 
 
 def beside(model: AvatarModel) -> Tensor:

@@ -36,6 +36,7 @@ from .poses import PoseTable
 from .presets import Preset
 from .relief import shaped
 from .sides import Sides
+from .speckle import Speckle
 
 _SEED_VIEWS = 9
 _BAD_STEPS = 10
@@ -45,7 +46,7 @@ _CALM_AT = (0.6, 0.85)
 _VEILED = 0.5
 """Share of the steps in which what the head hides has a random colour."""
 _SIDES_FROM, _SIDES_EVERY = 0.3, 8
-"""Share of the steps after which, and how often, surfaces are pulled shut from a random side."""
+"""Share of the steps after which, and how often, surfaces are pulled shut, and made smooth, from random sides."""
 _SAVE_SECONDS = 20.0
 _PEEK_EVERY, _PEEKS = 500, 4
 
@@ -98,6 +99,7 @@ class Trainer:
         self.optimizer = Optimizer(self.model, self.poses.row(self.middle), self.camera)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
+        self.speckle = Speckle(self.model, self.camera)
         seen = self.tracked[torch.from_numpy(rows)]
         turns = rotvec_from_matrix(seen.rotation @ seen.rotation[0].T)
         self.shares = np.cumsum(rarity(seen.expression.numpy(), turns.numpy()))
@@ -181,6 +183,7 @@ class Trainer:
             self._let_be(hidden, delta)
         if done >= _SIDES_FROM and self.iteration % _SIDES_EVERY == 0:
             self.sides.pull(self.poses.row(row), rng)
+            self.speckle.smooth(self.poses.row(row), delta, rng)
         rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)
         self.optimizer.splats(rate)
         if delta is not None and weights is not None and delta.grad is not None:

@@ -33,9 +33,7 @@ class Sides:
     """
 
     def __init__(self, model: AvatarModel, occlusion: Occlusion, camera: Camera) -> None:
-        ratio = min(1.0, _SIZE / max(camera.width, camera.height))
-        self._model, self._occlusion = model, occlusion
-        self._camera = camera.resized(max(1, round(camera.width * ratio)), max(1, round(camera.height * ratio)))
+        self._model, self._occlusion, self._camera = model, occlusion, reduced(camera)
 
     def pull(self, pose: Pose, rng: np.random.Generator) -> float:
         """Add gradients of what shines through from one side to opacities and scales in front of it; the loss.
@@ -43,8 +41,7 @@ class Sides:
         Args:
             pose: one, in the host's memory, without a graph.
         """
-        yaw, pitch = facing(pose, self._camera) + rng.uniform(-_YAW, _YAW), rng.uniform(-_PITCH, _PITCH)
-        camera = orbit(self._camera, pose.translation[0].numpy().astype(float), yaw, pitch)
+        camera = random_side(self._camera, pose, _YAW, rng)
         with torch.no_grad():
             vertices = self._model.vertices(pose)
             hidden = torch.from_numpy(self._occlusion.behind(vertices[0].cpu().numpy(), camera)).to(vertices.device)
@@ -67,3 +64,15 @@ class Sides:
         finally:
             self._model.parameters = kept
         return drawn.color[:, 0].mean()
+
+
+def reduced(camera: Camera) -> Camera:
+    """The camera, for pictures that are small enough to be drawn now and then for next to nothing."""
+    ratio = min(1.0, _SIZE / max(camera.width, camera.height))
+    return camera.resized(max(1, round(camera.width * ratio)), max(1, round(camera.height * ratio)))
+
+
+def random_side(camera: Camera, pose: Pose, yaw: float, rng: np.random.Generator) -> Camera:
+    """The camera carried round one posed head, by at most `yaw` rad from where it is seen straight on."""
+    turn, pitch = facing(pose, camera) + rng.uniform(-yaw, yaw), rng.uniform(-_PITCH, _PITCH)
+    return orbit(camera, pose.translation[0].numpy().astype(float), turn, pitch)
