@@ -125,7 +125,10 @@ def canvas(
         image = seen(browser, who) if who.viewpoint is not None and who.still else None
         if image is not None and last is not None and difference(image, last) < 0.05 and ready(image):
             return image
-        assert time.monotonic() < deadline, f"never saw {what}"
+        if time.monotonic() >= deadline:
+            keep(browser, f"never saw {what}")
+            moved = None if image is None or last is None else difference(image, last)
+            pytest.fail(f"never saw {what}: still {who.still}, {moved} levels from the picture before")
         last = image
         time.sleep(0.4)
 
