@@ -42,8 +42,8 @@ class Speckle:
 
     def __init__(self, model: AvatarModel, camera: Camera) -> None:
         self._model, self._camera = model, reduced(camera)
-        worn = model.head.head.bust_faces(model.binding.corner)
-        self._skin, self._worn = (torch.from_numpy(mask).to(model.device) for mask in (bounds.plain(model), worn))
+        self._worn = torch.from_numpy(model.head.head.bust_faces(model.binding.corner)).to(model.device)
+        self._skin = torch.from_numpy(bounds.plain(model)).to(model.device) & ~bounds.beside(model)
 
     def smooth(self, pose: Pose, delta: Tensor | None, rng: np.random.Generator) -> float:
         """Add gradients of how far one side is from its median to colours and opacities, and to `delta`; the loss.

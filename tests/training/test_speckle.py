@@ -45,7 +45,7 @@ def _gradients(trainer: Trainer, delta: Tensor | None = None) -> tuple[Tensor, T
 
 def _kinds(trainer: Trainer) -> tuple[Tensor, Tensor, Tensor]:
     """Splats of skin, of hair and features, and of clothes."""
-    skin = torch.from_numpy(bounds.plain(trainer.model))
+    skin = torch.from_numpy(bounds.plain(trainer.model)) & ~bounds.beside(trainer.model)
     worn = torch.from_numpy(trainer.head.bust_faces()[trainer.seeded.triangle])
     return skin & ~worn, ~skin & ~worn, worn
 
