@@ -8,8 +8,8 @@ from scipy.spatial import KDTree
 from ..heads.head import Head
 from .interior import INTERIOR
 
-FACE, TORSO, SCALP, NECK, EYES, MOUTH, EARS = range(7)
-"""Kinds of surface, as far as looks go."""
+FACE, TORSO, SCALP, NECK, EYES, MOUTH, EARS, BACK = range(8)
+"""Kinds of surface, as far as looks go; the back is what of the torso lies behind the neck."""
 _CROWN, _HAIR = 0.6, 0.15
 """Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
 _HAIRY = 0.9
@@ -27,13 +27,17 @@ def lookalikes(
 
     Nearest on either side of the face and of the same kind (hair after hair, neck after neck, the white of an eye
     after the white of an eye), in a space where height counts most: what lies behind takes after what is seen beside
-    it, not after the ear or the neck that happens to be closest.
+    it, not after the ear or the neck that happens to be closest. Backs of clothes take after shoulders as far behind,
+    since a tie and an open collar are worn in front.
 
     Args:
         triangle: [N]; rest: [N, 3] m, splat centres at rest; color: [N, 3] of those seen; seen: [N] bool.
     """
     place = rest * np.array([0.7, 2.0, 0.5])
     kind = kinds(head)[triangle]
+    torso = kind == TORSO
+    if "neck" in head.regions:
+        kind[torso & (rest[:, 2] < head.template[head.regions["neck"], 2].mean())] = BACK
     temples = bare_scalp(kind, rest, color, seen)
     anyone = np.flatnonzero(seen & (kind != EARS))
     if len(anyone) < count:
@@ -41,7 +45,7 @@ def lookalikes(
     found = np.empty((len(triangle), count), np.int64)
     for value in np.unique(kind[~seen]):
         kin = seen & (kind == value)
-        known = () if value == EARS else (kin & ~temples, kin)
+        known = {EARS: (), TORSO: (seen & torso,), BACK: (kin, seen & torso)}.get(int(value), (kin & ~temples, kin))
         source = next((np.flatnonzero(k) for k in known if k.sum() >= max(count, _LEAST)), anyone)
         tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
         target = np.flatnonzero(~seen & (kind == value))

@@ -110,3 +110,21 @@ def test_where_hair_is_scarce_a_scalp_still_takes_after_a_scalp(head: Head) -> N
     color[:15] = 0.1
     near = lookalikes(head, triangle, head.template[head.faces[triangle]].mean(1), color, seen, 8)
     assert near.max() < 25
+
+
+def test_the_back_of_a_suit_takes_after_its_shoulders(head: Head) -> None:
+    """A white shirt is nearer to it, through the chest, than the black cloth on the shoulders."""
+    torso = np.flatnonzero(head.torso_faces() & ~head.faces_of("neck"))
+    place, neck = head.template[head.faces[torso]].mean(1), head.template[head.regions["neck"]]
+    behind = place[:, 2] < neck[:, 2].mean()
+    shoulders = behind & (place[:, 1] > np.quantile(place[behind, 1], 0.7))
+    shirt = ~behind & (np.abs(place[:, 0]) < 0.6 * np.abs(place[:, 0]).max())
+    seen = shoulders | shirt
+    color = np.where(shirt[:, None], 0.95, 0.1) * np.ones((1, 3))
+    near = lookalikes(head, torso, place, color, seen, 8)
+    backs = behind[~seen]
+    assert shoulders.sum() > 20
+    assert shirt.sum() > 20
+    assert backs.sum() > 20
+    assert (color[near[backs]] < 0.5).all()
+    assert (color[near[~backs]] > 0.5).any()  # what is in front may take after a shirt
