@@ -26,6 +26,9 @@ _WEIGHT = 3.0
 _SOLID = 0.8
 """Least alpha of a pixel that is asked: an outline's is of two things by right."""
 _GREY = 0.5
+_FEW, _TONE = 20, 0.02
+"""Splats that tell a face's tones, and how far beyond those, as shares of red, green and blue, a neck's may lie and be
+skin."""
 _MOVED = ("color", "logit_opacity")
 _COLOR = slice(6, 9)
 """Columns of what bases add."""
@@ -42,8 +45,9 @@ class Speckle:
 
     def __init__(self, model: AvatarModel, camera: Camera) -> None:
         self._model, self._camera = model, reduced(camera)
-        self._worn = torch.from_numpy(model.head.head.bust_faces(model.binding.corner)).to(model.device)
-        self._skin = torch.from_numpy(bounds.plain(model)).to(model.device) & ~bounds.beside(model)
+        worn = model.head.head.bust_faces(model.binding.corner) | _collar(model)
+        self._worn = torch.from_numpy(worn).to(model.device)
+        self._skin = torch.from_numpy(bounds.plain(model) & ~worn).to(model.device) & ~bounds.beside(model)
 
     def smooth(self, pose: Pose, delta: Tensor | None, rng: np.random.Generator) -> float:
         """Add gradients of how far one side is from its median to colours and opacities, and to `delta`; the loss.
@@ -88,6 +92,17 @@ class Speckle:
             median = torch.from_numpy(cv2.medianBlur(pixels, _WINDOW)).permute(2, 0, 1).to(picture.device)
             solid = (drawn.alpha[0] > _SOLID).to(picture.dtype)
         return ((picture - median).abs() * solid).mean()
+
+
+def _collar(model: AvatarModel) -> np.ndarray:
+    """[N] bool: splats of the neck whose tone no face has: it wears a collar."""
+    color = model.parameters["color"].detach().cpu().numpy()
+    tone = color / color.sum(1, keepdims=True).clip(0.05)
+    face, neck = (bounds.plain(model) & bounds.part(model, name) for name in ("face", "neck"))
+    if face.sum() < _FEW:
+        return np.zeros(len(color), bool)
+    low, high = np.percentile(tone[face], (1, 99), axis=0)
+    return neck & ((tone < low - _TONE) | (tone > high + _TONE)).any(1)
 
 
 def _add(value: Tensor, gradient: Tensor) -> None:

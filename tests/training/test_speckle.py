@@ -14,7 +14,7 @@ from avatars.training import bounds
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 from avatars.training.sides import random_side, reduced
-from avatars.training.speckle import _YAW
+from avatars.training.speckle import _YAW, Speckle
 
 TRAIN = np.arange(19)
 PRESET = Preset(size=96, splats=1500, bases=4, iterations=80)
@@ -117,3 +117,17 @@ def test_steps_along_it_smooth_the_sides(trainer: Trainer) -> None:
         trainer.speckle.smooth(trainer.poses.row(3), None, np.random.default_rng(step))
         trainer.optimizer.splats(1.0)
     assert rough() < 0.65 * before  # measured 0.48
+
+
+def test_a_collar_on_a_neck_is_clothes(trainer: Trainer) -> None:
+    """A head's neck goes down to where shirts are open: what has no tone of skin there is not smoothed as skin."""
+    model, color = trainer.model, trainer.model.parameters["color"]
+    neck = np.flatnonzero(bounds.plain(model) & bounds.part(model, "neck") & ~bounds.beside(model).numpy())
+    collar, bare = neck[::2], neck[1::2]
+    with torch.no_grad():
+        color[torch.from_numpy(collar)] = torch.tensor([0.05, 0.9, 0.05])  # the scene's face has many a tone
+    Speckle(model, trainer.camera).smooth(trainer.poses.row(3), None, _rng())
+    assert color.grad is not None
+    assert len(collar) > 20
+    assert not color.grad[collar].any()
+    assert color.grad[bare].any(1).sum() > 10
