@@ -21,8 +21,9 @@ from .sides import random_side, reduced
 _YAW = np.radians(60.0)
 _WINDOW = 5
 """px of the median's window, in a picture as small as that of `sides`."""
-_WEIGHT = 3.0
-"""Of a pixel's distance from the median against the photometric loss of one. Ten times as much is no better."""
+_WEIGHT = 1.0
+"""Of a pixel's distance from the median against the photometric loss of one. At three times as much, Adam takes smaller
+steps along what the film says, and pictures lose .15 dB."""
 _SOLID = 0.8
 """Least alpha of a pixel that is asked: an outline's is of two things by right."""
 _GREY = 0.5
