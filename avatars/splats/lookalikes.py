@@ -36,8 +36,7 @@ def lookalikes(
     place = rest * np.array([0.7, 2.0, 0.5])
     kind = kinds(head)[triangle]
     torso = kind == TORSO
-    if "neck" in head.regions:
-        kind[torso & (rest[:, 2] < head.template[head.regions["neck"], 2].mean())] = BACK
+    kind[torso & behind_neck(head, rest)] = BACK
     temples = bare_scalp(kind, rest, color, seen)
     anyone = np.flatnonzero(seen & (kind != EARS))
     if len(anyone) < count:
@@ -52,6 +51,13 @@ def lookalikes(
         near = np.asarray(tree.query(place[target], k=count)[1]).reshape(-1, count)
         found[target] = source[near % len(source)]
     return found[~seen]
+
+
+def behind_neck(head: Head, rest: np.ndarray) -> np.ndarray:
+    """[N] bool: which of the places [N, 3], m at rest, lie behind the middle of the neck; none where there is none."""
+    if "neck" not in head.regions:
+        return np.zeros(len(rest), bool)
+    return rest[:, 2] < head.template[head.regions["neck"], 2].mean()
 
 
 def bare_scalp(kind: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray) -> np.ndarray:

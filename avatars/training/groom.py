@@ -1,9 +1,9 @@
-"""Hair on the part of a head that no frame shows.
+"""Hair and clothes where no frame shows any.
 
 What is hidden takes after the hair beside it in colour (see `calm`), but some hundred large splats of one colour make a
 skull and no hair. When a training has ended, hair is grown there: splats as long, thin and unlike their neighbours as
-those of the hair that was seen, along the way in which hair falls. Whatever of it would show in the footage is left out
-again: the pictures know better.
+those of the hair that was seen, along the way in which hair falls, and cloth is laid over the back (see `cloth`).
+Whatever of it would show in the footage is left out again: the pictures know better.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from ..raster.reference import ALPHA_MIN
 from ..splats.bases import BasisNetwork
 from ..splats.model import AvatarModel
 from .calm import visibility
+from .cloth import cloth_behind
 from .frames import apart
 from .hair import Hair
 from .poses import PoseTable
 
-_INTRUDES = 0.003
-"""Share of its footprint that hair may show in the footage."""
-_VIEWS, _LAYERS = 64, 12
-"""Frames in which it must not show, and how often it is looked for what shows once the hair before it is gone."""
+_INTRUDES = 0.004
+"""Share of its footprint that what is added may show in the footage."""
+_VIEWS, _LAYERS = 64, 16
+"""Frames in which it must not show, and how often it is looked for what shows once what was before it is gone."""
+_SINKS, _SINK = 4, 0.0015
+"""How often what shows is first laid lower, and by how much, m: a head's outline says how high it may stand."""
 _MOST = 0.2
 """Hair to grow at most, of all splats."""
 
@@ -34,7 +37,7 @@ _MOST = 0.2
 def groomed(
     head: Head, splats: Splats, network: BasisNetwork, poses: PoseTable, camera: Camera, rows: np.ndarray
 ) -> Splats:
-    """Splats with hair where no frame shows the head, and without those too faint to be ever drawn.
+    """Splats with hair and cloth where no frame shows any, and without those too faint to be ever drawn.
 
     Args:
         poses, rows: of the footage, which must not change by it.
@@ -43,23 +46,30 @@ def groomed(
     device = next(network.parameters()).device
     model = AvatarModel(head, splats, network).to(device)
     shown = visibility(model, poses, camera, rows)[0]
-    grown = _grown(Hair(head, splats, model.rest_means().numpy(), shown), round(_MOST * len(splats)))
-    if grown is None:
+    rest = model.rest_means().numpy()
+    nothing = _taken(splats, np.zeros(0, int))
+    cloth = cloth_behind(head, splats, rest, shown) or nothing
+    hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing
+    grown = _joined(cloth, hair)
+    if not len(grown):
         return splats
     pose = poses.pose[torch.from_numpy(rows)]
     turned = torch.cat([pose.rotation.reshape(len(rows), 9), 10 * pose.translation], 1).numpy()
     far = rows[apart(turned, _VIEWS)]  # the most turned heads show what no others do
-    for _ in range(_LAYERS):
+    for layer in range(_LAYERS):
         both = _joined(splats, grown)
         model = AvatarModel(head, both, network).to(device)
         intrudes = visibility(model, poses, camera, far, len(far))[0][len(splats) :] > _INTRUDES
-        grown = _taken(grown, ~intrudes)
         if not intrudes.any():
             break
+        if layer < _SINKS:
+            grown.mean[intrudes, 2] -= _SINK / grown.extent[intrudes]
+        else:
+            grown = _taken(grown, ~intrudes)
     return _joined(splats, grown)
 
 
-def _grown(hair: Hair, most: int) -> Splats | None:
+def _hair(hair: Hair, most: int) -> Splats | None:
     """All that could grow, at most so many; None where nothing can."""
     if not hair.known:
         return None

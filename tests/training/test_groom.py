@@ -15,6 +15,7 @@ from avatars.splats.binding import local_frames
 from avatars.splats.lookalikes import SCALP, kinds
 from avatars.splats.model import AvatarModel
 from avatars.synthetic.synthesize import orbit
+from avatars.training import groom
 from avatars.training.calm import visibility
 from avatars.training.groom import groomed
 from avatars.training.hair import Hair
@@ -73,6 +74,14 @@ def test_the_footage_does_not_change(trainer: Trainer, bare: Splats, hairy: Spla
         change = np.abs(_seen(trainer, hairy, 0.0, row) - _seen(trainer, bare, 0.0, row))
         assert change.mean() < 2e-4
         assert change.max() < 0.05
+
+
+def test_hair_that_would_show_is_laid_lower(
+    trainer: Trainer, bare: Splats, hairy: Splats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not left out at once: beside the ears a skull is as wide as its outline, and would stay bare."""
+    monkeypatch.setattr(groom, "_SINKS", 0)
+    assert len(hairy) > len(_groomed(trainer, bare)) + 50
 
 
 def test_the_back_of_the_head_is_hair_and_no_egg(trainer: Trainer, bare: Splats, hairy: Splats) -> None:

@@ -1,0 +1,76 @@
+"""The back of clothes that no frame shows.
+
+Splats are seeded all over a torso, but those that no frame shows learn nothing: where they are few, a shirt and a tie
+that are worn in front show through to a camera behind. When a training has ended, cloth is laid over that side, of the
+colours of shoulders and sides and as far from the mesh as they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from ..data import Splats
+from ..heads.head import Head
+from ..splats.lookalikes import TORSO, kinds, lookalikes
+from ..splats.seeding import areas, random_barycentric, systematic
+from .calm import HIDDEN
+
+_SEEN = 0.15
+"""Share of its footprint that a splat must show in some frame for cloth to take after it."""
+_SIZE, _THIN = 0.008, 0.25
+"""Standard deviation of a splat of cloth, m, and its share across the cloth."""
+_COVER = 3.0
+"""How often such splats, a standard deviation to either side, cover the place."""
+_ALIKE = 24
+"""Seen splats that each takes after."""
+_NEAR = 0.02
+"""m to a splat of the footage beyond which nothing was seen of a place."""
+_HIGHEST = 0.03
+"""m that cloth may stand off the mesh."""
+_OWN = 0.4
+"""Share of its colour that a splat has from one of those it takes after, the rest from all: cloth has a pattern."""
+_SOLID = 4.0
+"""Logit of its opacity."""
+
+
+def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray) -> Splats | None:
+    """Splats of cloth on the unseen back of the torso; None where there is no such place, or no cloth was seen.
+
+    Args:
+        rest: [N, 3] m, where the splats are at rest.
+        shown: [N] largest share of its footprint that each shows in some frame.
+    """
+    kind = kinds(head)
+    area = areas(head.template, head.faces) * (kind == TORSO)
+    worn = kind[splats.triangle] == TORSO
+    known = worn & (shown >= _SEEN)
+    count = round(_COVER * float(area.sum()) / (2 * np.pi * _SIZE**2))
+    if count == 0 or known.sum() < _ALIKE:
+        return None
+    rng = np.random.default_rng(1)
+    triangle, barycentric = systematic(area / area.sum(), count, rng), random_barycentric(count, rng)
+    place = np.einsum("nc,ncd->nd", barycentric, head.template[head.faces[triangle]])
+    away, near = KDTree(rest[worn]).query(place)
+    unseen = (shown[worn][near] <= HIDDEN) | (away > _NEAR)
+    triangle, barycentric, place = triangle[unseen], barycentric[unseen], place[unseen]
+    count = len(triangle)
+    if count == 0:
+        return None
+    models = lookalikes(
+        head, np.r_[splats.triangle[known], triangle], np.r_[rest[known], place],
+        np.r_[splats.color[known], np.zeros((count, 3), np.float32)],
+        np.r_[np.ones(known.sum(), bool), np.zeros(count, bool)], _ALIKE,
+    )  # fmt: skip
+    colors = splats.color[known][models]
+    color = (1 - _OWN) * np.median(colors, 1) + _OWN * colors[np.arange(count), rng.integers(_ALIKE, size=count)]
+    mean = np.zeros((count, 3), np.float32)
+    above = np.median((splats.mean[:, 2] * splats.extent)[known][models], 1)
+    mean[:, 2] = above.clip(0, _HIGHEST) / _SIZE
+    flat = np.log(np.array([1, 1, _THIN], np.float32))
+    return Splats(
+        triangle.astype(np.int32), barycentric.astype(np.float32), np.full(count, _SIZE, np.float32), mean,
+        np.tile(np.eye(1, 4, dtype=np.float32), (count, 1)), np.tile(flat, (count, 1)),
+        np.full(count, _SOLID, np.float32), color.clip(0, 1).astype(np.float32),
+        np.zeros((count, 9, splats.bases.shape[2]), np.float32),
+    )  # fmt: skip
