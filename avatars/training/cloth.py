@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 
 from ..data import Splats
 from ..heads.head import Head
-from ..splats.lookalikes import TORSO, kinds, lookalikes
+from ..splats.lookalikes import TORSO, behind_neck, kinds
 from ..splats.seeding import areas, random_barycentric, systematic
 from .calm import HIDDEN
 
@@ -26,10 +26,12 @@ _ALIKE = 24
 """Seen splats that each takes after."""
 _NEAR = 0.02
 """m to a splat of the footage beyond which nothing was seen of a place."""
-_HIGHEST = 0.03
-"""m that cloth may stand off the mesh."""
+_LOW, _HIGHEST = 0.25, 0.02
+"""Quantile of their heights over the mesh that it lies at, and m that it may: behind others, not before them."""
 _OWN = 0.4
 """Share of its colour that a splat has from one of those it takes after, the rest from all: cloth has a pattern."""
+_COLLAR = 6.0
+"""How much more it counts how far from the neck it is than how far to the side."""
 _SOLID = 4.0
 """Logit of its opacity."""
 
@@ -57,15 +59,11 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
     count = len(triangle)
     if count == 0:
         return None
-    models = lookalikes(
-        head, np.r_[splats.triangle[known], triangle], np.r_[rest[known], place],
-        np.r_[splats.color[known], np.zeros((count, 3), np.float32)],
-        np.r_[np.ones(known.sum(), bool), np.zeros(count, bool)], _ALIKE,
-    )  # fmt: skip
+    models = _kin(head, rest[known], place)
     colors = splats.color[known][models]
     color = (1 - _OWN) * np.median(colors, 1) + _OWN * colors[np.arange(count), rng.integers(_ALIKE, size=count)]
     mean = np.zeros((count, 3), np.float32)
-    above = np.median((splats.mean[:, 2] * splats.extent)[known][models], 1)
+    above = np.quantile((splats.mean[:, 2] * splats.extent)[known][models], _LOW, axis=1)
     mean[:, 2] = above.clip(0, _HIGHEST) / _SIZE
     flat = np.log(np.array([1, 1, _THIN], np.float32))
     return Splats(
@@ -74,3 +72,19 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
         np.full(count, _SOLID, np.float32), color.clip(0, 1).astype(np.float32),
         np.zeros((count, 9, splats.bases.shape[2]), np.float32),
     )  # fmt: skip
+
+
+def _kin(head: Head, seen: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """[n, 24] indices of the seen cloth at [M, 3] that is as far from the neck as `place` [n, 3], and behind it if
+    enough is: a collar runs around the neck alone, and ties and open shirts are worn in front.
+    """
+    sources = np.flatnonzero(behind_neck(head, seen))
+    if len(sources) < _ALIKE:
+        sources = np.arange(len(seen))
+    neck = KDTree(head.template[head.regions["neck"]]) if "neck" in head.regions else None
+
+    def feature(at: np.ndarray) -> np.ndarray:
+        off = neck.query(at)[0] if neck is not None else np.zeros(len(at))
+        return np.stack([np.abs(at[:, 0]), 2 * at[:, 1], at[:, 2], _COLLAR * off], 1)
+
+    return sources[KDTree(feature(seen[sources])).query(feature(place), _ALIKE)[1]]

@@ -116,7 +116,7 @@ def test_steps_along_it_smooth_the_sides(trainer: Trainer) -> None:
     for step in range(60):
         trainer.speckle.smooth(trainer.poses.row(3), None, np.random.default_rng(step))
         trainer.optimizer.splats(1.0)
-    assert rough() < 0.65 * before  # measured 0.48
+    assert rough() < 0.65 * before  # measured 0.51
 
 
 def test_a_collar_on_a_neck_is_clothes(trainer: Trainer) -> None:
