@@ -24,7 +24,7 @@ from .frames import apart
 from .hair import Hair
 from .poses import PoseTable
 
-_INTRUDES = 0.004
+_INTRUDES = 0.003
 """Share of its footprint that what is added may show in the footage."""
 _VIEWS, _LAYERS = 64, 16
 """Frames in which it must not show, and how often it is looked for what shows once what was before it is gone."""

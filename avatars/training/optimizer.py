@@ -16,6 +16,7 @@ from . import bounds
 from .depths import Depths
 from .hollow import Hollow
 from .relief import Relief
+from .slim import Slim
 from .teeth import Teeth
 
 RATES = {
@@ -59,7 +60,7 @@ class Optimizer:
         device = model.device
         self.scale_limit = bounds.scale_limit(model)
         self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera)
-        self.relief = Relief(model.head)
+        self.relief, self.slim = Relief(model.head), Slim(model)
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = bounds.reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
@@ -95,6 +96,7 @@ class Optimizer:
             ops.adam_(v, g, m1, m2, self.rates[name] * rate, self.steps, _BETA1, _BETA2, _EPS)
             value.grad = None
         scale = self.model.parameters["log_scale"]
+        self.slim.step(scale, self.model.parameters["quaternion"], rate, self.steps)
         torch.minimum(scale, self.scale_limit, out=scale)
         torch.maximum(scale, scale.amax(1, keepdim=True) - self.aspect, out=scale)
         if self.steps % _FLATTEN_EVERY == 0:
