@@ -1,9 +1,9 @@
-"""Hair beside the mesh that is no deeper than the footage asks for.
+"""Long hair that is no deeper than the footage asks for.
 
 A head that faces the camera shows how wide and how high a strand of hair is, not how deep. Training leaves it as deep
 as it was seeded, or deeper: sheets that are thin lines from the front, in the colour of an outline, half hair and half
 background, and pale plates from the side. So depth fades, slower than pictures that do show it bring it back. Clothes
-keep theirs: what a torso that turns shows of them needs it (obama_512 lost .2 dB below the chin).
+and hair close to the head keep theirs: a torso that turns shows it, and there the mesh says how deep it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from ..splats.binding import frames
 from ..splats.model import AvatarModel
 from . import bounds
 
+_FREE, _LONG = 0.015, 0.2
+"""m off the mesh at which hair hangs free, and share of all that is beside the mesh from which hair is long."""
 _FADE, _EVERY = 1e-3, 4
 """Share of its depth that a splat loses in a step at full rate, and how often that is done."""
 
@@ -28,8 +30,11 @@ class Slim:
     """
 
     def __init__(self, model: AvatarModel) -> None:
-        worn = torch.from_numpy(model.head.head.bust_faces(model.binding.corner)).to(model.device)
-        self.splats = (bounds.beside(model) & ~worn).nonzero()[:, 0]
+        beside = bounds.beside(model)
+        off = model.parameters["mean"].detach().norm(dim=1).cpu() * torch.from_numpy(model.binding.extent)
+        hair = torch.from_numpy(~model.head.head.torso_faces(model.binding.corner))
+        free = beside & (hair & (off > _FREE)).to(model.device)
+        self.splats = (free & (free.sum() > _LONG * beside.sum())).nonzero()[:, 0]
         tangents = model.binding.surface(model.head.template.detach().cpu()[None])[1:]
         axes = frames(*tangents)[0][0].to(model.device)
         self._depth = axes[self.splats, 2]  # out of the face, in a splat's own frame
