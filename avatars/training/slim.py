@@ -8,6 +8,7 @@ and hair close to the head keep theirs: a torso that turns shows it, and there t
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,11 +31,11 @@ class Slim:
     """
 
     def __init__(self, model: AvatarModel) -> None:
-        beside = bounds.beside(model)
-        off = model.parameters["mean"].detach().norm(dim=1).cpu() * torch.from_numpy(model.binding.extent)
-        hair = torch.from_numpy(~model.head.head.torso_faces(model.binding.corner))
-        free = beside & (hair & (off > _FREE)).to(model.device)
-        self.splats = (free & (free.sum() > _LONG * beside.sum())).nonzero()[:, 0]
+        beside = bounds.beside(model).cpu().numpy()
+        off = np.linalg.norm(model.parameters["mean"].detach().cpu().numpy(), axis=1) * model.binding.extent
+        free = np.flatnonzero(beside & ~model.head.head.torso_faces(model.binding.corner) & (off > _FREE))
+        long = len(free) > _LONG * beside.sum()
+        self.splats = torch.from_numpy(free if long else free[:0]).to(model.device)
         tangents = model.binding.surface(model.head.template.detach().cpu()[None])[1:]
         axes = frames(*tangents)[0][0].to(model.device)
         self._depth = axes[self.splats, 2]  # out of the face, in a splat's own frame
