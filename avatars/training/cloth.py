@@ -1,8 +1,8 @@
-"""The back of clothes that no frame shows.
+"""Clothes where no frame shows them, on the back above all.
 
 Splats are seeded all over a torso, but those that no frame shows learn nothing: where they are few, a shirt and a tie
-that are worn in front show through to a camera behind. When a training has ended, cloth is laid over that side, of the
-colours of shoulders and sides and as far from the mesh as they are.
+that are worn in front show through to a camera behind. When a training has ended, cloth is laid there, of the colours
+of what was seen as far from the neck, and as far from the mesh as that.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ from ..heads.head import Head
 from ..splats.lookalikes import TORSO, behind_neck, kinds
 from ..splats.seeding import areas, random_barycentric, systematic
 from .calm import HIDDEN
+from .hair import ALIKE, SEEN
 
-_SEEN = 0.15
-"""Share of its footprint that a splat must show in some frame for cloth to take after it."""
 _SIZE, _THIN = 0.008, 0.25
 """Standard deviation of a splat of cloth, m, and its share across the cloth."""
 _COVER = 3.0
 """How often such splats, a standard deviation to either side, cover the place."""
-_ALIKE = 24
-"""Seen splats that each takes after."""
 _NEAR = 0.02
 """m to a splat of the footage beyond which nothing was seen of a place."""
 _LOW, _HIGHEST = 0.25, 0.02
@@ -37,7 +34,7 @@ _SOLID = 4.0
 
 
 def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray) -> Splats | None:
-    """Splats of cloth on the unseen back of the torso; None where there is no such place, or no cloth was seen.
+    """Splats of cloth where nothing of the torso was seen; None where there is no such place, or no cloth was seen.
 
     Args:
         rest: [N, 3] m, where the splats are at rest.
@@ -46,9 +43,9 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
     kind = kinds(head)
     area = areas(head.template, head.faces) * (kind == TORSO)
     worn = kind[splats.triangle] == TORSO
-    known = worn & (shown >= _SEEN)
+    known = worn & (shown >= SEEN)
     count = round(_COVER * float(area.sum()) / (2 * np.pi * _SIZE**2))
-    if count == 0 or known.sum() < _ALIKE:
+    if count == 0 or known.sum() < ALIKE:
         return None
     rng = np.random.default_rng(1)
     triangle, barycentric = systematic(area / area.sum(), count, rng), random_barycentric(count, rng)
@@ -61,7 +58,7 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
         return None
     models = _kin(head, rest[known], place)
     colors = splats.color[known][models]
-    color = (1 - _OWN) * np.median(colors, 1) + _OWN * colors[np.arange(count), rng.integers(_ALIKE, size=count)]
+    color = (1 - _OWN) * np.median(colors, 1) + _OWN * colors[np.arange(count), rng.integers(ALIKE, size=count)]
     mean = np.zeros((count, 3), np.float32)
     above = np.quantile((splats.mean[:, 2] * splats.extent)[known][models], _LOW, axis=1)
     mean[:, 2] = above.clip(0, _HIGHEST) / _SIZE
@@ -79,7 +76,7 @@ def _kin(head: Head, seen: np.ndarray, place: np.ndarray) -> np.ndarray:
     enough is: a collar runs around the neck alone, and ties and open shirts are worn in front.
     """
     sources = np.flatnonzero(behind_neck(head, seen))
-    if len(sources) < _ALIKE:
+    if len(sources) < ALIKE:
         sources = np.arange(len(seen))
     neck = KDTree(head.template[head.regions["neck"]]) if "neck" in head.regions else None
 
@@ -87,4 +84,4 @@ def _kin(head: Head, seen: np.ndarray, place: np.ndarray) -> np.ndarray:
         off = neck.query(at)[0] if neck is not None else np.zeros(len(at))
         return np.stack([np.abs(at[:, 0]), 2 * at[:, 1], at[:, 2], _COLLAR * off], 1)
 
-    return sources[KDTree(feature(seen[sources])).query(feature(place), _ALIKE)[1]]
+    return sources[KDTree(feature(seen[sources])).query(feature(place), ALIKE)[1]]

@@ -18,13 +18,13 @@ from ..splats.lookalikes import NECK, SCALP, TORSO, bare_scalp, kinds, lookalike
 from ..splats.seeding import areas, random_barycentric, systematic
 from .calm import HIDDEN
 
-_SEEN = 0.15
+SEEN = 0.15
 """Share of its footprint that a splat must show in some frame for others to take after it."""
 _LEAST = 50
 """Seen splats of hair from which it is known what it is like."""
 _COVER = 3.0
 """How often strands, a standard deviation to either side, cover the place they grow on."""
-_NEIGHBOURS, _ALIKE = 8, 24
+_NEIGHBOURS, ALIKE = 8, 24
 """Splats that one is held against to see how much shades differ, and that a hidden one takes after."""
 _CONTRAST, _SHARED = 0.45, 0.85
 """Most standard deviation of the log of brightness, and how much of it neighbours along a strand share: that of single
@@ -81,7 +81,7 @@ class Hair:
         self.head, self.splats, self.rest, self.shown = head, splats, rest, shown
         self._kinds = kinds(head)
         self._kind = self._kinds[splats.triangle]
-        self._sure, self._scalp = shown >= _SEEN, self._kind == SCALP
+        self._sure, self._scalp = shown >= SEEN, self._kind == SCALP
         self._seen = self._sure & self._scalp & ~bare_scalp(self._kind, rest, splats.color, self._sure)
         self.known = int(self._seen.sum()) >= _LEAST
         """Whether enough was seen to grow more of it."""
@@ -109,7 +109,7 @@ class Hair:
         color = splats.color[near]
         models = lookalikes(
             head, np.r_[splats.triangle, triangle], np.r_[self.rest, origin], np.r_[splats.color, color],
-            np.r_[self._sure, np.zeros(len(near), bool)], _ALIKE,
+            np.r_[self._sure, np.zeros(len(near), bool)], ALIKE,
         )[np.cumsum(~np.r_[self._sure, np.zeros(len(near), bool)])[len(splats) :] - 1]  # fmt: skip
         above = np.median((splats.mean[:, 2] * splats.extent)[models], 1).clip(0, _HIGHEST)
         height = above * rng.uniform(0.7, 1.05, len(near)) - 0.3 * self._size[1]
@@ -152,7 +152,7 @@ class Hair:
         barycentric = np.full((len(place), 3), 1 / 3)
         source, mirrored = np.flatnonzero(free), np.array([-1.0, 1.0, 1.0])
         tree = KDTree(np.concatenate([rest[source], rest[source] * mirrored]) * [0.3, 2.0, 0.3])
-        models = source[tree.query(place * [0.3, 2.0, 0.3], k=_ALIKE)[1] % len(source)]
+        models = source[tree.query(place * [0.3, 2.0, 0.3], k=ALIKE)[1] % len(source)]
         hanging, nape = np.median(self.splats.color[models], 1), self.splats.color[self._scalp]
         nape = nape[KDTree(rest[self._scalp]).query(place)[1]]
         down = (place[:, 1:2] / end).clip(0, 1)

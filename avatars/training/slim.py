@@ -24,7 +24,7 @@ _FADE, _EVERY = 1e-3, 4
 
 
 class Slim:
-    """Takes depth from splats of hair beside the mesh.
+    """Takes depth from splats of long hair; from none where hair is short.
 
     Args:
         model: as seeded.

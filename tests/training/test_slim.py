@@ -69,7 +69,7 @@ def test_clothes_keep_their_depth(scene: tuple[Head, Clip, Track], monkeypatch: 
     assert len(splats) > 100
 
 
-def test_an_oblique_splat_loses_most_of_its_longest_axis(scene: tuple[Head, Clip, Track]) -> None:
+def test_a_step_takes_the_same_share_however_a_splat_is_turned(scene: tuple[Head, Clip, Track]) -> None:
     model = _trainer(scene).model
     slim, rng = Slim(model), np.random.default_rng(0)
     count = len(model.parameters["color"])
