@@ -15,9 +15,10 @@ import torch
 from scipy.spatial import KDTree
 
 from ..data import Camera, Splats
+from ..heads.ambient import openness, shaded
 from ..heads.head import Head
 from ..splats.interior import TEETH
-from ..splats.lookalikes import lookalikes
+from ..splats.lookalikes import EARS, FACE, NECK, kinds, lookalikes
 from ..splats.model import AvatarModel
 from .bounds import along_normal
 from .poses import PoseTable
@@ -37,6 +38,7 @@ _FEW, _SHADE = 20, (0.6, 1.5)
 """Teeth, as splats, that must have been seen for the others to be as bright, and by how much they may differ."""
 _LENIENCE = 0.05
 """How far a doubtful splat's colour may lie outside those of its lookalikes."""
+_SKIN = (EARS, FACE, NECK)
 _SOLID, _GONE = 1.0, -8.0
 """Least logit of a hidden splat's opacity, so that from the side nothing shines through; and its logit where the
 bust was never in the picture: what is seeded there is too sparse to be anything but blots in the air."""
@@ -126,6 +128,7 @@ def calm(
     # As the film shows them: many trained splats make up a strand or a fold, and one alone may be any shade of it.
     filmed = torch.from_numpy(seeded.color[near]).to(device)
     paint = _usual(filmed, torch.from_numpy(pixels[near]).to(device))
+    paint = torch.from_numpy(_hollowed(head, seeded, doubtful, near, paint.cpu().numpy())).to(device)
     inside = np.isfinite(interior[doubtful, 0])
     interior = _enamelled(head, seeded, interior, shades.cpu().numpy(), pixels * sure)
     paint[torch.from_numpy(inside).to(device)] = torch.from_numpy(interior[doubtful[inside]].astype(np.float32)).to(
@@ -157,6 +160,18 @@ def calm(
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
     p["logit_opacity"][torch.from_numpy(bust & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
+
+
+def _hollowed(head: Head, seeded: Splats, doubtful: np.ndarray, near: np.ndarray, paint: np.ndarray) -> np.ndarray:
+    """Colours [n, 3] of the doubtful splats [n], those on skin as dark as the mesh's hollows are beside where their
+    lookalikes [n, k] lie: without shade an ear that nobody saw is no ear.
+    """
+    corners = openness(head.template, head.faces)[head.faces[seeded.triangle]]
+    sky = (corners * seeded.barycentric).sum(1)
+    skin = np.isin(kinds(head)[seeded.triangle[doubtful]], _SKIN) & (seeded.mean[doubtful] == 0).all(1)
+    out = paint.copy()
+    out[skin] = shaded(paint[skin], sky[doubtful[skin]], np.median(sky[near[skin]], axis=1))
+    return out
 
 
 def _enamelled(head: Head, seeded: Splats, interior: np.ndarray, shades: np.ndarray, weight: np.ndarray) -> np.ndarray:
