@@ -36,7 +36,7 @@ from .poses import PoseTable
 from .presets import Preset
 from .relief import shaped
 from .sides import Sides
-from .speckle import Speckle
+from .speckle import Speckle, roughness
 
 _SEED_VIEWS = 9
 _BAD_STEPS = 10
@@ -99,7 +99,8 @@ class Trainer:
         self.optimizer = Optimizer(self.model, self.poses.row(self.middle), self.camera)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
-        self.speckle = Speckle(self.model, self.camera)
+        rough = roughness(self.model, self.poses, self.store, rows, self.camera)
+        self.speckle = Speckle(self.model, self.camera, rough)
         seen = self.tracked[torch.from_numpy(rows)]
         turns = rotvec_from_matrix(seen.rotation @ seen.rotation[0].T)
         self.shares = np.cumsum(rarity(seen.expression.numpy(), turns.numpy()))

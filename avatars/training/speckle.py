@@ -3,10 +3,13 @@
 From the camera's own side, splats of any two colours that lie one behind the other make up the right one; carried round
 the head they come apart, into blots of the background's blue in hair, pale slivers on a jaw, mottled cheeks. What a
 head looks like from there no frame tells, but skin and hair have few lone pixels: each should be near the median of
-those around it (the prior of a median filter; it keeps edges, which a mean would not).
+those around it (the prior of a median filter; it keeps edges, which a mean would not). How far strands of hair stand
+out from one another differs from head to head: sides may be as rough as the film.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -16,6 +19,8 @@ from torch import Tensor
 from ..data import Camera
 from ..splats.model import AvatarModel, Pose, camera_tensors
 from . import bounds
+from .frames import FrameStore
+from .poses import PoseTable
 from .sides import random_side, reduced
 
 _YAW = np.radians(60.0)
@@ -27,6 +32,9 @@ steps along what the film says, and pictures lose .15 dB."""
 _SOLID = 0.8
 """Least alpha of a pixel that is asked: an outline's is of two things by right."""
 _GREY = 0.5
+_FRAMES, _CLEAR, _ROUGHEST, _HAIRY = 12, 0.95, 0.9, 500
+"""Frames in which hair is looked at, least matte of a pixel of it, quantile of how far these are from the median of
+those around them, and pixels that tell it."""
 _FEW, _TONE = 20, 0.02
 """Splats that tell a face's tones, and how far beyond those, as shares of red, green and blue, a neck's may lie and be
 skin."""
@@ -36,19 +44,22 @@ _COLOR = slice(6, 9)
 
 
 class Speckle:
-    """Makes what shows from random sides smooth: skin in all, hair and features in their tint alone, since they have
-    strands and edges. Clothes are left alone, as they have patterns.
+    """Makes what shows from random sides smooth: skin in all, hair and features in their tint, since they have strands
+    and edges, and hair also in its brightness where it is rougher than filmed. Clothes are left alone, as they have
+    patterns.
 
     Args:
         model: as seeded.
         camera: of the training images.
+        rough: how far a pixel's brightness may be from the median of those around it in hair (see `roughness`).
     """
 
-    def __init__(self, model: AvatarModel, camera: Camera) -> None:
-        self._model, self._camera = model, reduced(camera)
-        worn = model.head.head.bust_faces(model.binding.corner) | _collar(model)
+    def __init__(self, model: AvatarModel, camera: Camera, rough: float = np.inf) -> None:
+        self._model, self._camera, self._rough = model, reduced(camera), rough
+        worn = _worn(model)
         self._worn = torch.from_numpy(worn).to(model.device)
         self._skin = torch.from_numpy(bounds.plain(model) & ~worn).to(model.device) & ~bounds.beside(model)
+        self._hair = _hair(model, worn)
 
     def smooth(self, pose: Pose, delta: Tensor | None, rng: np.random.Generator) -> float:
         """Add gradients of how far one side is from its median to colours and opacities, and to `delta`; the loss.
@@ -58,26 +69,38 @@ class Speckle:
             delta: [1, N, 9] what bases add to it; its colours get their share too.
         """
         camera = random_side(self._camera, pose, _YAW, rng)
-        color, opacity = (self._model.parameters[name] for name in _MOVED)
         added = None if delta is None else delta.detach().requires_grad_()
-        loss = _WEIGHT * self._rough(pose, added, camera)
+        off = self._off(pose, added, camera)
+        loss = _WEIGHT * off.abs().mean()
+        even = np.isfinite(self._rough)
+        self._learn(loss, added, delta, self._skin, self._tint, keep=bool(even))
+        if even:
+            excess = _WEIGHT * (off.mean(0).abs() - self._rough).clamp_min(0).mean()
+            self._learn(excess, added, delta, self._hair, lambda gradient: gradient * self._hair[:, None])
+        return float(loss.detach())
+
+    def _learn(
+        self, loss: Tensor, added: Tensor | None, delta: Tensor | None, solid: Tensor,
+        shade: Callable[[Tensor], Tensor], keep: bool = False,
+    ) -> None:  # fmt: skip
+        """Add a loss's gradients to opacities of `solid` [N] splats, and what `shade` leaves of them to colours."""
+        color, opacity = (self._model.parameters[name] for name in _MOVED)
         wanted = [color, opacity] if added is None else [color, opacity, added]
-        found = torch.autograd.grad(loss, wanted)
-        _add(color, self._tint(found[0]))
-        _add(opacity, found[1] * self._skin)
+        found = torch.autograd.grad(loss, wanted, retain_graph=keep)
+        _add(color, shade(found[0]))
+        _add(opacity, found[1] * solid)
         if delta is not None:
             share = torch.zeros_like(found[2])
-            share[0, :, _COLOR] = self._tint(found[2][0, :, _COLOR])
+            share[0, :, _COLOR] = shade(found[2][0, :, _COLOR])
             _add(delta, share)
-        return float(loss.detach())
 
     def _tint(self, gradient: Tensor) -> Tensor:
         """What of a gradient [N, 3] of colours each splat may follow."""
         tint = gradient - gradient.mean(1, keepdim=True)
         return torch.where(self._skin[:, None], gradient, tint).masked_fill_(self._worn[:, None], 0)
 
-    def _rough(self, pose: Pose, delta: Tensor | None, camera: Camera) -> Tensor:
-        """Mean over the picture of how far its pixels are from the median of those around them."""
+    def _off(self, pose: Pose, delta: Tensor | None, camera: Camera) -> Tensor:
+        """[3, H, W] how far the picture's pixels are from the median of those around them, 0 on outlines."""
         kept, (intrinsics, view) = self._model.parameters, camera_tensors(camera)
         with torch.no_grad():
             vertices = self._model.vertices(pose)
@@ -92,7 +115,50 @@ class Speckle:
             pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
             median = torch.from_numpy(cv2.medianBlur(pixels, _WINDOW)).permute(2, 0, 1).to(picture.device)
             solid = (drawn.alpha[0] > _SOLID).to(picture.dtype)
-        return ((picture - median).abs() * solid).mean()
+        return (picture - median) * solid
+
+
+@torch.no_grad()
+def roughness(model: AvatarModel, poses: PoseTable, store: FrameStore, rows: np.ndarray, camera: Camera) -> float:
+    """How far the brightness of the film's hair is from the median of that around it, of all but the roughest pixels,
+    at the size of the sides; infinite where there is little hair.
+
+    Args:
+        model: as seeded.
+        camera: of the training images.
+    """
+    view, found = reduced(camera), []
+    level = int(store.sizes[1][0] >= view.width)
+    marked = model.parameters["color"].detach().clone()
+    marked[:] = _hair(model, _worn(model))[:, None]
+    kept = model.parameters
+    try:
+        model.parameters = {k: v.detach() for k, v in kept.items()} | {"color": marked}
+        for row in rows[:: max(1, len(rows) // _FRAMES)]:
+            hair = model.render(poses.row(int(row)), view, torch.zeros(3)).color[0, 0].cpu().numpy()
+            frame = store.get(int(row), level)
+            image, matte = (_small(x[0].permute(1, 2, 0).cpu().numpy(), view) for x in (frame.image, frame.matte))
+            off = np.abs((image - cv2.medianBlur(image, _WINDOW)).mean(2))
+            found.append(off[(hair > _SOLID) & (matte > _CLEAR)])
+    finally:
+        model.parameters = kept
+    pixels = np.concatenate(found)
+    return float(np.quantile(pixels, _ROUGHEST)) if len(pixels) >= _HAIRY else np.inf
+
+
+def _small(image: np.ndarray, camera: Camera) -> np.ndarray:
+    return cv2.resize(np.ascontiguousarray(image), (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+
+
+def _worn(model: AvatarModel) -> np.ndarray:
+    """[N] bool: clothes."""
+    return model.head.head.bust_faces(model.binding.corner) | _collar(model)
+
+
+def _hair(model: AvatarModel, worn: np.ndarray) -> Tensor:
+    """[N] bool: splats on the scalp and, of those that are no clothes, beside the mesh."""
+    scalp = torch.from_numpy(bounds.part(model, "scalp") & ~worn).to(model.device)
+    return scalp | (bounds.beside(model) & torch.from_numpy(~worn).to(model.device))
 
 
 def _collar(model: AvatarModel) -> np.ndarray:

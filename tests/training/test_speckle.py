@@ -14,7 +14,7 @@ from avatars.training import bounds
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 from avatars.training.sides import random_side, reduced
-from avatars.training.speckle import _YAW, Speckle
+from avatars.training.speckle import _YAW, Speckle, _hair, _worn, roughness
 
 TRAIN = np.arange(19)
 PRESET = Preset(size=96, splats=1500, bases=4, iterations=80)
@@ -23,7 +23,9 @@ PRESET = Preset(size=96, splats=1500, bases=4, iterations=80)
 @pytest.fixture
 def trainer(scene: tuple[Head, Clip, Track]) -> Trainer:
     head, clip, track = scene
-    return Trainer(head.shape(track.identity), clip, track, TRAIN, PRESET)
+    out = Trainer(head.shape(track.identity), clip, track, TRAIN, PRESET)
+    out.speckle = Speckle(out.model, out.camera)
+    return out
 
 
 def _rng() -> np.random.Generator:
@@ -69,6 +71,62 @@ def test_skin_may_change_hair_its_tint_and_clothes_nothing(trainer: Trainer) -> 
     assert color[skin].mean(1).abs().max() > 1e-5
     assert color[rest].abs().max() > 1e-5
     assert color[rest].mean(1).abs().max() < 1e-9  # what moves all three channels alike is brightness
+
+
+def test_hair_that_is_rougher_than_filmed_may_change_its_brightness(trainer: Trainer) -> None:
+    _speckled(trainer)
+    model = trainer.model
+    hair = _hair(model, _worn(model))
+    tints = _gradients(trainer)[0].clone()
+    found = {}
+    for rough in (0.0, 0.1, 2.0):
+        for value in model.parameters.values():
+            value.grad = None
+        trainer.speckle = Speckle(model, trainer.camera, rough)
+        color, opacity = _gradients(trainer)
+        found[rough] = color[hair].mean(1).abs().sum()
+        torch.testing.assert_close(color[~hair], tints[~hair])
+        torch.testing.assert_close(color - color.mean(1, keepdim=True), tints - tints.mean(1, keepdim=True))
+        assert opacity[hair].any() == (rough < 2)
+    assert found[0.0] > found[0.1] > 20 * found[2.0]
+    assert found[2.0] < 1e-6
+
+
+def test_hair_is_smoothed_to_what_is_allowed(trainer: Trainer) -> None:
+    """Steps of splats of the scalp, black and white by turns, end sooner the more the film allows."""
+    model = trainer.model
+    hair = _hair(model, _worn(model))
+    start = model.parameters["color"].detach().clone()
+    start[hair] = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (int(hair.sum()), 1)).astype(np.float32))
+    spread = []
+    for rough in (0.02, 0.3):
+        speckle = Speckle(model, trainer.camera, rough)
+        with torch.no_grad():
+            model.parameters["color"].copy_(start)
+        for step in range(40):
+            speckle.smooth(trainer.poses.row(3), None, np.random.default_rng(step))
+            with torch.no_grad():
+                model.parameters["color"] -= 0.02 * model.parameters["color"].grad.sign()  # type: ignore[union-attr]
+            for value in model.parameters.values():
+                value.grad = None
+        spread.append(float((model.parameters["color"].detach() - start)[hair].abs().mean()))
+    assert spread[0] > 1.5 * spread[1]
+
+
+def test_how_rough_the_films_hair_is(trainer: Trainer) -> None:
+    def found() -> float:
+        return roughness(trainer.model, trainer.poses, trainer.store, TRAIN, trainer.camera)
+
+    images, rng = trainer.store.images[0], np.random.default_rng(0)
+    images[:] = 100
+    assert found() == 0
+    lone = rng.uniform(size=images[:, :1].shape) < 0.15
+    images[:] = np.where(lone, 151, 100)
+    assert found() == pytest.approx(51 / 255)
+    images[:] = np.where(lone & (rng.uniform(size=lone.shape) < 0.5), 151, 100)
+    assert found() == 0  # less than a tenth of all pixels stand out
+    trainer.store.mattes[0][:] = 0
+    assert found() == np.inf
 
 
 def test_what_bases_add_follows_too(trainer: Trainer) -> None:
