@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from avatars.capture import faces
-from avatars.capture.faces import FaceMesh
 from avatars.capture.views import FaceViews
 from avatars.data import Clip, Track
 from avatars.errors import InputError
@@ -45,8 +44,9 @@ def stillness(path: Path, avatar_path: Path, work: Path, seconds: float) -> dict
 
     Returns:
         `detected` (the detector's own), `track` (projected landmarks of the tracked head), `driven` (the same of the
-        driven avatar's head) and `rendered` (found again on its pictures, followed from frame to frame as on a film),
-        each over all landmarks and with `_mouth` and `_lids`.
+        driven avatar's head) and `rendered` (found again on its pictures, followed as capturing does: a single follower
+        can swing to and fro by .6 px on one picture shown again and again), each over all landmarks and with `_mouth`
+        and `_lids`.
     """
     head = default_head()
     _, clip, _, _ = source(path, work, head)
@@ -63,12 +63,12 @@ def stillness(path: Path, avatar_path: Path, work: Path, seconds: float) -> dict
     scale = 512 / max(avatar.camera.width, avatar.camera.height)
     out |= _named("driven", _mesh_landmarks(model, avatar, poses) * scale)
     first = max(0, (len(poses) - _DRAWN) // 2)
-    with FaceMesh(static=False) as mesh:
-        seen = []
-        for i in range(first, min(first + _DRAWN, len(poses))):
-            found = mesh.detect(draw(model, poses[i], avatar.camera))
-            if len(found):
-                seen.append(found[0, :, :2])
+    follow, seen = FaceViews(), []
+    for i in range(first, min(first + _DRAWN, len(poses))):
+        found = follow.detect(draw(model, poses[i], avatar.camera))
+        if found is not None:
+            seen.append(found[:, :2])
+    follow.close()
     return out | _named("rendered", np.array(seen[_SETTLING:]) * scale)
 
 
