@@ -32,7 +32,7 @@ from .evaluate import Evaluation, evaluate
 from .finish import finish
 from .frames import apart, split
 from .loop import Progress, Trainer
-from .presets import Preset
+from .presets import Preset, suited
 
 TESTS = ("tail", "fifth", "none")
 
@@ -149,6 +149,7 @@ def trained(
         timings: s of earlier stages.
     """
     timings = dict(timings or {})
+    preset = suited(preset, len(split(thin(tracked, preset.frames).times, test)[0]))
     trainer, thinned, train_rows, test_rows = prepare(head, clip, tracked, preset, test, device)
     listener.stage("train", work(trainer))
     trainer.run(run.directory / training_name(preset, test, tracked), listener.training)

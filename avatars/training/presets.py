@@ -27,7 +27,7 @@ class Preset:
     bases: int = 20
     """Learned bases (K) on position, rotation and colour."""
     iterations: int = 12000
-    """Training steps, one frame each."""
+    """Training steps, one frame each; where the film is short, fewer (see `suited`)."""
     coarse: float = 0.6
     """Share of the steps at half resolution."""
     refine_from: float = 0.05
@@ -99,6 +99,17 @@ def parse_preset(values: dict[str, Any], where: object = "") -> Preset:
     if unknown:
         raise InputError(f"Unknown setting {', '.join(unknown)}", where=where, fix=f"Known: {', '.join(sorted(known))}")
     return replace(Preset(), **values).validate(where)
+
+
+_PLENTY, _FEWEST = 150, 4000
+"""Training frames (six seconds of most films) that are good for all steps of a preset, and the steps that even the
+fewest are good for: of two seconds, 13 000 steps learn 35 dB by heart and 25.0 dB of what follows; 4000 steps 27.1."""
+
+
+def suited(preset: Preset, frames: int) -> Preset:
+    """The preset with no more steps than so many training frames are good for."""
+    steps = max(round(preset.iterations * min(1.0, frames / _PLENTY)), _FEWEST)
+    return replace(preset, iterations=min(preset.iterations, steps))
 
 
 def presets_directory() -> Path:

@@ -25,7 +25,7 @@ from avatars.training.bite import seat_teeth
 from avatars.training.evaluate import evaluate
 from avatars.training.finish import finish
 from avatars.training.loop import Trainer
-from avatars.training.presets import Preset
+from avatars.training.presets import Preset, suited
 from avatars.training.redetect import redetect
 
 from .trial import source
@@ -58,7 +58,8 @@ def trained_and_measured(
     say: Callable[[str], None],
 ) -> dict[str, float]:  # fmt: skip
     """Figures on test rows after training on others, by both protocols, landmarks found again among them."""
-    trainer = Trainer(seat_teeth(person, clip, own, train_rows), clip, own, train_rows, preset)
+    person, preset = seat_teeth(person, clip, own, train_rows), suited(preset, len(train_rows))
+    trainer = Trainer(person, clip, own, train_rows, preset)
     with tempfile.TemporaryDirectory() as directory:
         trainer.run(Path(directory), lambda p: say(f"  step {p.iteration}") if p.iteration % 1000 == 0 else None)
     learned = corrections.fit(trainer.tracked, trainer.poses.pose, train_rows, person.expression_names)
@@ -73,7 +74,7 @@ def trained_and_measured(
 def _tracked(clip: Clip, head: Head, whole: Track, first: np.ndarray) -> Track:
     """A track of all frames whose shared unknowns the first ones alone decided.
 
-    The torso, which has none, is taken over from the whole track, moved to where the short one has it.
+    The torso's motion is taken over from the whole track, see `_carried_over`.
     """
     part = _cut(clip, first)
     known = track(part, head)
@@ -93,21 +94,37 @@ def _tracked(clip: Clip, head: Head, whole: Track, first: np.ndarray) -> Track:
         solver.step(identity=False, focal=False, damping=damping)
 
     count, state = len(first), solver.state
-    rotation = Rotation.from_matrix(state.rotation).as_rotvec().astype(np.float32)
-    moved = known.torso_translation.mean(0) - whole.torso_translation[:count].mean(0)
+    torso_rotation, torso_translation = _carried_over(whole, known)
     joined = replace(
         whole,
         identity=known.identity,
         camera=known.camera,
         landmark_offsets=known.landmark_offsets,
         expression=state.expression.astype(np.float32),
-        rotation=rotation,
+        rotation=Rotation.from_matrix(state.rotation).as_rotvec().astype(np.float32),
         translation=state.translation.astype(np.float32),
-        torso_translation=(whole.torso_translation + moved).astype(np.float32),
+        torso_rotation=torso_rotation,
+        torso_translation=torso_translation,
     )
     for name in ("expression", "rotation", "translation", "torso_rotation", "torso_translation"):
         getattr(joined, name)[:count] = getattr(known, name)
     return joined.validate()
+
+
+def _carried_over(whole: Track, known: Track) -> tuple[np.ndarray, np.ndarray]:
+    """The whole track's torso (rotation vectors [T, 3], places [T, 3] m), standing in itself as the short one's does.
+
+    Both follow the same features, but each has its own idea of how the torso stands, and how far away everything is:
+    one turn and one shift in the torso's own axes, and one factor, which are those of the first frames.
+    """
+    count = len(known.frame)
+    turned = Rotation.from_rotvec(whole.torso_rotation.astype(float))
+    other = Rotation.from_rotvec(known.torso_rotation.astype(float))
+    scale = float((known.translation[:, 2] / whole.translation[:count, 2]).mean())
+    place = scale * whole.torso_translation.astype(float)
+    shift = turned[:count].inv().apply(known.torso_translation - place[:count]).mean(0)
+    turn = (turned[:count].inv() * other).mean()
+    return (turned * turn).as_rotvec().astype(np.float32), (place + turned.apply(shift)).astype(np.float32)
 
 
 def _cut(clip: Clip, frames: np.ndarray) -> Clip:

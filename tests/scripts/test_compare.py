@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from avatars.data import Track
 from avatars.errors import InputError
@@ -30,6 +32,7 @@ from comparison.pages import comparison_page
 from comparison.pairs import following
 from comparison.pictures import SIDES, of_film, of_method
 from comparison.shelf import FILM, Shelf
+from comparison.short import _carried_over
 from comparison.stillness import jitter
 from comparison.sweeps import Measure, combinations, holes, sweep
 from comparison.train import Baseline, Offset, Rigid
@@ -286,6 +289,27 @@ def test_sweeps_go_as_far_as_sliders_go(shop: Shop) -> None:
     assert float(raw[names.index("jawOpen")].pose.expression[0, axis("jawOpen")]) > 0.9
     for faces in (driven, raw):  # lips cannot close over a shut jaw
         assert float(faces[names.index("mouthClose")].pose.expression[0, axis("mouthClose")]) < 0.5
+
+
+def test_a_torso_is_carried_over_into_the_short_tracks_own_frame() -> None:
+    """Another distance, and another idea of how the torso stands: one rule for all frames that the first ones tell."""
+    _, _, track = make_scene(frames=20, size=64)
+    rng = np.random.default_rng(0)
+    turned = Rotation.from_rotvec([np.pi, 0, 0]) * Rotation.from_rotvec(0.1 * rng.normal(size=(20, 3)))
+    place = track.translation + 0.02 * rng.normal(size=(20, 3))
+    whole = replace(
+        track, torso_rotation=turned.as_rotvec().astype(np.float32), torso_translation=place.astype(np.float32)
+    )
+    stands, shift, scale = Rotation.from_rotvec([0.2, -0.1, 0.05]), np.array([0.01, -0.02, 0.03]), 1.1
+    wanted = (turned * stands).as_rotvec(), scale * place + turned.apply(shift)
+    known = replace(
+        build.rows_of(track, np.arange(8)), translation=(scale * track.translation[:8]).astype(np.float32),
+        torso_rotation=wanted[0][:8].astype(np.float32), torso_translation=wanted[1][:8].astype(np.float32),
+    )  # fmt: skip
+    rotation, translation = _carried_over(whole, known)
+    off = Rotation.from_rotvec(rotation.astype(float)) * Rotation.from_rotvec(wanted[0]).inv()
+    assert off.magnitude().max() < 1e-5
+    np.testing.assert_allclose(translation, wanted[1], atol=1e-5)
 
 
 def test_lengths_share_their_end_and_grow_before_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

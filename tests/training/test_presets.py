@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from avatars.errors import AvatarError, InputError
-from avatars.training.presets import Preset, load_preset, parse_preset, presets_directory
+from avatars.training.presets import Preset, load_preset, parse_preset, presets_directory, suited
 
 
 def test_shipped_presets_load_and_round_trip() -> None:
@@ -17,6 +17,16 @@ def test_shipped_presets_load_and_round_trip() -> None:
     for name in names:
         preset = load_preset(name)
         assert parse_preset(preset.to_json()) == preset
+
+
+def test_short_films_take_fewer_steps() -> None:
+    fast = Preset(iterations=13000, splats=777)
+    assert suited(fast, 150) == suited(fast, 600) == fast
+    assert suited(fast, 75) == replace(fast, iterations=6500)
+    assert suited(fast, 40).iterations == suited(fast, 8).iterations == 4000
+    small = Preset(iterations=300)
+    assert suited(small, 8) == small
+    assert suited(suited(fast, 120), 150) == suited(fast, 120)
 
 
 def test_a_preset_file_of_the_users_own(tmp_path: Path) -> None:
