@@ -24,6 +24,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from ..errors import InputError
+from .keys import with_keys
 from .security import Guard, download, harden, missing, page, refusal
 
 log = logging.getLogger("avatars.viewer")
@@ -118,7 +119,7 @@ class Server:
             if path in self._downloads:
                 return download(self._downloads[path])
             answer = inner(connection, request)
-            return None if answer is None else harden(answer)
+            return None if answer is None else harden(with_keys(answer))
 
         return process
 

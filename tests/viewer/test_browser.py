@@ -11,7 +11,7 @@ import pytest
 from avatars.viewer.app import Viewer
 from avatars.viewer.figure import Figure
 
-from .chromium import HOME, RIGHT, canvas, keep, middle, press, shown, slide, visit, visitor, wait
+from .chromium import HOME, RIGHT, canvas, keep, middle, press, shown, slide, slider, visit, visitor, wait
 from .conftest import NAME, difference, on_loop
 
 pytestmark = pytest.mark.slow
@@ -60,6 +60,22 @@ def test_a_slider_and_a_preset_move_the_face(opened: Any, viewer: Viewer) -> Non
     press(opened, "Reset")
     wait(lambda: not viewer.stage.puppet.sliders.arkit.any() and not viewer.stage.puppet.sliders.turn.any(), "rest")
     canvas(opened, viewer, lambda image: np.abs(coarse(image) - before).max() < 8, "the face at rest")
+
+
+def test_an_arrow_key_held_on_a_slider_leaves_the_camera_alone(opened: Any, viewer: Viewer) -> None:
+    from selenium.webdriver import ActionChains
+
+    canvas(opened, viewer, lambda image: difference(middle(image), middle(native(viewer))) < 4, "the avatar")
+    before = visitor(viewer).viewpoint
+    thumb = slider(opened, "Turn (°)")
+    opened.execute_script("arguments[0].focus()", thumb)
+    ActionChains(opened).key_down(RIGHT).pause(0.6).key_up(RIGHT).perform()  # 30 degrees of the camera without a guard
+    wait(lambda: viewer.stage.puppet.sliders.turn[1] > 0, "a turn")
+    canvas(opened, viewer)
+    assert visitor(viewer).viewpoint == before
+    opened.execute_script("document.activeElement.blur()")
+    ActionChains(opened).key_down(RIGHT).pause(0.2).key_up(RIGHT).perform()  # and where no slider has it, it turns
+    wait(lambda: visitor(viewer).viewpoint != before, "a turned camera")
 
 
 def test_the_timeline_plays_pauses_and_scrubs(opened: Any, viewer: Viewer) -> None:
