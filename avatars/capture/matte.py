@@ -19,9 +19,14 @@ _NOISE = 0.03
 _INSIDE, _OUTSIDE = 9.0, 22.0
 """px at 512: deeper than this in the mask is person, farther than this from it is background."""
 _SATURATED = 0.8
-"""Share of the contrast between person and plate at which a pixel is all person: shading takes the rest. Less widens
-soft edges by what lies behind them, more opens holes in the person: at 0.9 grey hair before a light wall had some.
-"""
+"""Share of the contrast between person and plate at which a pixel inside the outline is all person: shading takes the
+rest. At 0.9 grey hair before a light wall had holes."""
+_SOFT = 4.0, 8.0
+"""px at 512: so near the outline a pixel is as much person as it says (lenses and codecs blur edges by so much), and so
+far from it as `_SATURATED` says. A matte that is too wide takes a rim of what lies behind for the person's own colour,
+and that rim runs across the cheek of an avatar that turns."""
+_SOLID = 5.0
+"""px at 512 behind the outline from which the person's own colour is taken there."""
 _SETTLE = 0.04
 """Colour change between frames up to which the matte of a pixel is averaged over them."""
 
@@ -52,14 +57,14 @@ class Refiner:
         matte = cv2.ximgproc.guidedFilter(gray, rough, max(1, round(2 * self._scale)), 1e-3)
         if self._background is not None:
             sure = (inside > _INSIDE).astype(np.float32)
-            color, confidence = self._by_color(picture, sure)
+            color, confidence = self._by_color(picture, sure, mask > 127)
             near = np.clip(1.5 - outside / 12, 0, 1)  # hair ends somewhere
             matte += confidence * (color * near - matte)
         matte = np.where(inside > _INSIDE, 1, np.where(outside > _OUTSIDE, 0, matte))
         matte = np.clip((matte - 0.05) / 0.9, 0, 1)
         return (np.where(_holes(matte, rough), rough, matte) * 255 + 0.5).astype(np.uint8)
 
-    def _by_color(self, picture: np.ndarray, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _by_color(self, picture: np.ndarray, sure: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(alpha by distance from the plate, how far to believe it), [H, W] each.
 
         A pixel that mixes the person's colour F and the plate B with weight alpha is alpha |F - B| away from B. F is
@@ -71,13 +76,35 @@ class Refiner:
         contrast = _distance(person, self._background)
         distance = _distance(picture, self._background)
         floor = 1.5 * self._noise
-        alpha = np.clip((distance - floor) / np.maximum(_SATURATED * contrast - floor, self._noise), 0, 1)
+
+        def share_of(whole: np.ndarray) -> np.ndarray:
+            return np.clip((distance - floor) / np.maximum(whole - floor, self._noise), 0, 1)
+
+        alpha = share_of(_SATURATED * contrast)
+        depth = self._depth(alpha > 0.1)
+        # Hair is not of the face's colour: at the outline the person is of the colours right behind it.
+        solid = (alpha > 0.9) & (depth > _SOLID) & body
+        if solid.any():
+            outline = np.clip((_SOFT[1] - depth) / (_SOFT[1] - _SOFT[0]), 0, 1)
+            alpha += outline * (share_of(_distance(self._nearest(picture, solid), self._background)) - alpha)
         # A person who wears the background's colour nearby makes "like the plate" say nothing.
         alike = small_sure * np.clip(2 - self._shrink(distance) / (2 * _NOISE), 0, 1)
         reach = 6 * self._scale
         share = cv2.GaussianBlur(alike, (0, 0), reach) / (cv2.GaussianBlur(small_sure, (0, 0), reach) + 1e-3)
         known = 1 - np.clip(4 * self._grow(share), 0, 1) * (1 - alpha)
         return alpha, known * contrast**2 / (contrast**2 + (5 * self._noise) ** 2)
+
+    def _nearest(self, picture: np.ndarray, solid: np.ndarray) -> np.ndarray:
+        """[H, W, 3]: the mean colour around the nearest solid pixel [H, W] bool."""
+        weight, reach = solid.astype(np.float32), 2 * self._scale
+        color, total = (cv2.GaussianBlur(x, (0, 0), reach) for x in (picture * weight[..., None], weight))
+        found: Any = cv2.distanceTransformWithLabels(
+            (~solid).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+        )
+        labels = found[1]
+        colors = np.zeros((labels.max() + 1, 3), np.float32)
+        colors[labels[solid]] = color[solid] / total[solid][:, None]
+        return colors[labels]
 
     def _uncertainty(self, plate: Plate) -> np.ndarray:
         """[H, W]: standard deviation of the plate's colours: noise where it was seen, how much the surroundings
