@@ -8,8 +8,10 @@ from scipy.spatial import KDTree
 from ..heads.head import Head
 from .interior import INTERIOR
 
-FACE, TORSO, SCALP, NECK, EYES, MOUTH, EARS, BACK = range(8)
-"""Kinds of surface, as far as looks go; the back is what of the torso lies behind the neck."""
+FACE, TORSO, SCALP, NECK, EYES, MOUTH, EARS, BACK, BESIDE = range(9)
+"""Kinds of surface, as far as looks go; the back is what of the torso lies behind the neck. Beside skin lie hair and
+collars."""
+SKIN = (EARS, FACE, NECK)
 _CROWN, _HAIR = 0.6, 0.15
 """Quantile of the height above which a scalp shows hair if it has any, and how far, in sRGB, hair is from skin."""
 _HAIRY = 0.9
@@ -21,7 +23,13 @@ _SPREAD = 1e-4
 
 
 def lookalikes(
-    head: Head, triangle: np.ndarray, rest: np.ndarray, color: np.ndarray, seen: np.ndarray, count: int = 1
+    head: Head,
+    triangle: np.ndarray,
+    rest: np.ndarray,
+    color: np.ndarray,
+    seen: np.ndarray,
+    count: int = 1,
+    free: np.ndarray | None = None,
 ) -> np.ndarray:
     """[unseen, count] indices of the seen splats that unseen ones should look like.
 
@@ -32,11 +40,15 @@ def lookalikes(
 
     Args:
         triangle: [N]; rest: [N, 3] m, splat centres at rest; color: [N, 3] of those seen; seen: [N] bool.
+        free: [N] bool, splats that lie beside the mesh. Those carried by skin are none: they take after what is seen
+            beside the mesh next to them.
     """
     place = rest * np.array([0.7, 2.0, 0.5])
     kind = kinds(head)[triangle]
     torso = kind == TORSO
     kind[torso & behind_neck(head, rest)] = BACK
+    free = np.zeros(len(triangle), bool) if free is None else free
+    kind[free & np.isin(kind, SKIN)] = BESIDE
     temples = bare_scalp(kind, rest, color, seen)
     anyone = np.flatnonzero(seen & (kind != EARS))
     if len(anyone) < count:
@@ -44,7 +56,8 @@ def lookalikes(
     found = np.empty((len(triangle), count), np.int64)
     for value in np.unique(kind[~seen]):
         kin = seen & (kind == value)
-        known = {EARS: (), TORSO: (seen & torso,), BACK: (kin, seen & torso)}.get(int(value), (kin & ~temples, kin))
+        kinsfolk = {EARS: (), TORSO: (seen & torso,), BACK: (kin, seen & torso), BESIDE: (seen & free,)}
+        known = kinsfolk.get(int(value), (kin & ~temples, kin))
         source = next((np.flatnonzero(k) for k in known if k.sum() >= max(count, _LEAST)), anyone)
         tree = KDTree(np.concatenate([place[source], place[source] * np.array([-1.0, 1.0, 1.0])]))
         target = np.flatnonzero(~seen & (kind == value))

@@ -28,7 +28,7 @@ _FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
 _RISE = 0.5
 """How far a splat may rise above bare skin, in extents: what floats before a face looks right from the front only."""
-_TONES, _CONTRAST, _CLOSE = 24, 0.15, 0.006
+_TONES, _CONTRAST, CLOSE = 24, 0.15, 0.006
 """Neighbours among whose seeded colours a splat of bare skin keeps, how far it may lie beside them, and how far, in m,
 from the skin one may be seeded to belong to it.
 """
@@ -107,7 +107,7 @@ def tones(model: AvatarModel) -> Tones:
     most, bright = np.full_like(color[:, 1:], _ANY), np.ones_like(color[:, :1])
     bare = plain(model)
     skin = bare & ~beside(model).cpu().numpy()
-    close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < _CLOSE)
+    close = bare & (np.linalg.norm(mean * model.binding.extent[:, None], axis=1) < CLOSE)
     if skin.sum() >= _TONES:
         places = model.rest_means().detach().cpu().numpy()
         kin = color[skin][KDTree(places[skin]).query(places[close], _TONES)[1]]

@@ -18,9 +18,9 @@ from ..data import Camera, Splats
 from ..heads.ambient import openness, shaded
 from ..heads.head import Head
 from ..splats.interior import TEETH
-from ..splats.lookalikes import EARS, FACE, NECK, kinds, lookalikes
+from ..splats.lookalikes import SKIN, kinds, lookalikes
 from ..splats.model import AvatarModel
-from .bounds import along_normal
+from .bounds import CLOSE, along_normal
 from .poses import PoseTable
 
 _VIEWS = 24
@@ -38,7 +38,6 @@ _FEW, _SHADE = 20, (0.6, 1.5)
 """Teeth, as splats, that must have been seen for the others to be as bright, and by how much they may differ."""
 _LENIENCE = 0.05
 """How far a doubtful splat's colour may lie outside those of its lookalikes."""
-_SKIN = (EARS, FACE, NECK)
 _SOLID, _GONE = 1.0, -8.0
 """Least logit of a hidden splat's opacity, so that from the side nothing shines through; and its logit where the
 bust was never in the picture: what is seeded there is too sparse to be anything but blots in the air."""
@@ -123,7 +122,8 @@ def calm(
     if sure.all() or sure.sum() < _ENOUGH:
         return Calmed(torch.zeros(len(trust), dtype=torch.bool, device=device), low, high)
     doubtful = np.flatnonzero(~sure)
-    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), seeded.color, sure, _LOOKALIKES)
+    free = np.linalg.norm(seeded.mean * seeded.extent[:, None], axis=1) > CLOSE
+    near = lookalikes(head, seeded.triangle, model.rest_means().cpu().numpy(), seeded.color, sure, _LOOKALIKES, free)
     alike = shades[torch.from_numpy(near).to(device)]
     # As the film shows them: many trained splats make up a strand or a fold, and one alone may be any shade of it.
     filmed = torch.from_numpy(seeded.color[near]).to(device)
@@ -168,7 +168,7 @@ def _hollowed(head: Head, seeded: Splats, doubtful: np.ndarray, near: np.ndarray
     """
     corners = openness(head.template, head.faces)[head.faces[seeded.triangle]]
     sky = (corners * seeded.barycentric).sum(1)
-    skin = np.isin(kinds(head)[seeded.triangle[doubtful]], _SKIN) & (seeded.mean[doubtful] == 0).all(1)
+    skin = np.isin(kinds(head)[seeded.triangle[doubtful]], SKIN) & (seeded.mean[doubtful] == 0).all(1)
     out = paint.copy()
     out[skin] = shaded(paint[skin], sky[doubtful[skin]], np.median(sky[near[skin]], axis=1))
     return out

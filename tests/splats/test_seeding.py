@@ -128,3 +128,17 @@ def test_the_back_of_a_suit_takes_after_its_shoulders(head: Head) -> None:
     assert backs.sum() > 20
     assert (color[near[backs]] < 0.5).all()
     assert (color[near[~backs]] > 0.5).any()  # what is in front may take after a shirt
+
+
+def test_an_unseen_bit_of_a_collar_takes_after_the_collar_and_not_after_the_neck(head: Head) -> None:
+    rng = np.random.default_rng(0)
+    neck = rng.permutation(np.flatnonzero(head.faces_of("neck")))[:60]
+    triangle = np.r_[neck, neck]  # bare skin, and cloth that it carries 3 cm further out
+    skin = head.template[head.faces[neck]].mean(1)
+    out = (skin - skin.mean(0)) * (1, 0, 1)
+    cloth = skin + 0.03 * out / np.linalg.norm(out, axis=1, keepdims=True)
+    free = np.arange(120) >= 60
+    color = np.where(free[:, None], 0.1, np.array(SKIN) / 255)
+    seen = rng.uniform(size=120) < 0.6
+    near = lookalikes(head, triangle, np.r_[skin, cloth], color, seen, 8, free)
+    assert (free[near] == free[~seen][:, None]).all()
