@@ -15,7 +15,7 @@ from websockets.http11 import Response
 
 _SCRIPT = b"""<script>
 document.documentElement.addEventListener('keydown', event => {
-  if (event.key.startsWith('Arrow') && event.target.closest('[role=slider], [role=tab]')) event.stopPropagation();
+  if (event.key?.startsWith('Arrow') && event.target.closest?.('[role=slider], [role=tab]')) event.stopPropagation();
 });
 </script>"""
 _PLACE = b"<head>"
