@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -124,3 +125,37 @@ def test_a_stripe_is_not_taken_for_the_next_one() -> None:
     ends = np.where(flow.points[inside, 0] < size / 2, -1.0, 1.0) * speed * (_FRAMES // 2)
     moved = flow.places[-1, inside, 0] - flow.points[inside, 0]
     np.testing.assert_allclose(moved, ends, atol=0.5)  # 8 px, two thirds of the way to the next stripe
+
+
+def test_cloth_that_left_the_picture_is_found_again() -> None:
+    """Sinks out of view for twenty frames and comes back elsewhere; in between some of the collar is seen, or nothing.
+
+    Chained from frame to frame alone, it was lost for the rest of the film with its last, extreme place.
+    """
+    size, count = 256, 80
+    rng = np.random.default_rng(5)
+    cloth = rng.uniform(60, 200, size=(size // 4, size // 2))
+    cloth = cv2.resize(cloth, (2 * size, size), interpolation=cv2.INTER_CUBIC)
+    far = np.abs(np.arange(count) - count // 2) / (count // 2)
+    down = 120 * np.sin(np.pi * np.clip((far - 0.3) / 0.5, 0, 1))
+    moves = np.stack([45 * np.clip((far - 0.3) / 0.5, 0, 1), down], 1)  # the middle frame shows all of it
+    frames, mattes, marks = [], [], []
+    face = rng.uniform(-20, 20, size=(478, 3)).astype(np.float32)
+    for x, y in moves:
+        place = np.float32([[1, 0, x - size / 2], [0, 1, y + 170]])
+        gray = cv2.warpAffine(cloth, place, (size, size), borderValue=90.0)
+        frames.append(np.repeat(gray[..., None], 3, 2))
+        mattes.append(cv2.warpAffine(np.full_like(cloth, 255), place, (size, size)))
+        marks.append(face + np.float32([size / 2 + x, 90 + y, 0]))
+    clip = Clip(
+        np.array(frames).clip(0, 255).astype(np.uint8), np.arange(count) / 25.0, np.array(marks),
+        np.array(mattes).clip(0, 255).astype(np.uint8), [""] * count,
+    )  # fmt: skip
+    flow = feature_flow(clip, np.arange(count))
+    shown = 86 - down
+    assert (shown < 0).sum() > 10
+    assert flow.found.any(1)[shown > 50].all()
+    assert not flow.found.any(1)[shown < 8].any()
+    wrong = flow.similar[:, :, 2] - moves
+    assert np.linalg.norm(wrong[shown > 50], axis=1).max() < 2.0
+    assert np.linalg.norm(wrong, axis=1).max() < 130  # between the places before and after
