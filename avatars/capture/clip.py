@@ -29,7 +29,7 @@ from .subject import CHOICES, choose_subject, is_photograph
 from .video import MIN_FRAMES
 from .working import Findings, cut_out, look_closely
 
-REVISION = 2
+REVISION = 3
 """Of this procedure: a clip made by another one is made again."""
 MOST_LOST = 0.7
 """Share of frames that may be rejected."""

@@ -1,8 +1,9 @@
 """The matte: how much of each pixel is the person, hair included.
 
 The segmentation network is sure of the body and vague at its edge, where it also cuts off hair. There the frame
-itself decides: by its distance in colour from the background plate where the plate is known, else by the edges in
-the picture that a guided filter follows (He, Sun, Tang 2010, "Guided Image Filtering").
+itself decides: by its distance in colour from the background, which is the plate where the camera stands still and
+else what the frame shows around the person; and, where that says little, by the edges in the picture that a guided
+filter follows (He, Sun, Tang 2010, "Guided Image Filtering").
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .plate import Plate, fill
+from .plate import Plate, clear_of, fill
 
 _NOISE = 0.03
 """Colour distance (of sqrt 3) to the plate that noise and compression make by themselves."""
@@ -27,6 +28,10 @@ far from it as `_SATURATED` says. A matte that is too wide takes a rim of what l
 and that rim runs across the cheek of an avatar that turns."""
 _SOLID = 5.0
 """px at 512 behind the outline from which the person's own colour is taken there."""
+_AROUND = 12, 12.0
+"""Level of the network's mask, of 255, and px at 512 around what it shows, from which a frame is background."""
+_UNKNOWN = 10.0
+"""Standard deviation of colours of which nothing is known."""
 _SETTLE = 0.04
 """Colour change between frames up to which the matte of a pixel is averaged over them."""
 
@@ -37,17 +42,14 @@ class Refiner:
     Args:
         width: px.
         height: px.
-        plate: background of a static camera, where there is one.
+        plate: background of a static camera, where there is one; else each frame is its own.
     """
 
     def __init__(self, width: int, height: int, plate: Plate | None) -> None:
         self._scale = max(width, height) / 512
         self._small = (max(1, width // 4), max(1, height // 4))
         self._size = (width, height)
-        self._background: np.ndarray | None = None
-        if plate is not None:
-            self._background = plate.image.astype(np.float32) / 255
-            self._noise = self._uncertainty(plate)
+        self._plate = None if plate is None else self._known(plate.image.astype(np.float32) / 255, plate.seen)
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Matte [H, W] uint8 of an [H, W, 3] uint8 image and the network's mask [H, W] uint8."""
@@ -55,30 +57,31 @@ class Refiner:
         inside, outside = self._depth(mask > 242), self._depth(mask < 13)
         gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         matte = cv2.ximgproc.guidedFilter(gray, rough, max(1, round(2 * self._scale)), 1e-3)
-        if self._background is not None:
-            sure = (inside > _INSIDE).astype(np.float32)
-            color, confidence = self._by_color(picture, sure, mask > 127)
-            near = np.clip(1.5 - outside / 12, 0, 1)  # hair ends somewhere
-            matte += confidence * (color * near - matte)
+        background = self._plate or self._surroundings(picture, mask)
+        sure = (inside > _INSIDE).astype(np.float32)
+        color, confidence = self._by_color(picture, sure, mask > 127, *background)
+        near = np.clip(1.5 - outside / 12, 0, 1)  # hair ends somewhere
+        matte += confidence * (color * near - matte)
         matte = np.where(inside > _INSIDE, 1, np.where(outside > _OUTSIDE, 0, matte))
         matte = np.clip((matte - 0.05) / 0.9, 0, 1)
         return (np.where(_holes(matte, rough), rough, matte) * 255 + 0.5).astype(np.uint8)
 
-    def _by_color(self, picture: np.ndarray, sure: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(alpha by distance from the plate, how far to believe it), [H, W] each.
+    def _by_color(
+        self, picture: np.ndarray, sure: np.ndarray, body: np.ndarray, background: np.ndarray, noise: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(alpha by distance from the background, how far to believe it), [H, W] each.
 
-        A pixel that mixes the person's colour F and the plate B with weight alpha is alpha |F - B| away from B. F is
-        carried outwards from where the person is certain.
+        A pixel that mixes the person's colour F and the background B with weight alpha is alpha |F - B| away from B.
+        F is carried outwards from where the person is certain.
         """
-        assert self._background is not None
         small_sure = self._shrink(sure)
         person = self._grow(fill(self._shrink(picture), small_sure))
-        contrast = _distance(person, self._background)
-        distance = _distance(picture, self._background)
-        floor = 1.5 * self._noise
+        contrast = _distance(person, background)
+        distance = _distance(picture, background)
+        floor = 1.5 * noise
 
         def share_of(whole: np.ndarray) -> np.ndarray:
-            return np.clip((distance - floor) / np.maximum(whole - floor, self._noise), 0, 1)
+            return np.clip((distance - floor) / np.maximum(whole - floor, noise), 0, 1)
 
         alpha = share_of(_SATURATED * contrast)
         depth = self._depth(alpha > 0.1)
@@ -86,13 +89,13 @@ class Refiner:
         solid = (alpha > 0.9) & (depth > _SOLID) & body
         if solid.any():
             outline = np.clip((_SOFT[1] - depth) / (_SOFT[1] - _SOFT[0]), 0, 1)
-            alpha += outline * (share_of(_distance(self._nearest(picture, solid), self._background)) - alpha)
+            alpha += outline * (share_of(_distance(self._nearest(picture, solid), background)) - alpha)
         # A person who wears the background's colour nearby makes "like the plate" say nothing.
         alike = small_sure * np.clip(2 - self._shrink(distance) / (2 * _NOISE), 0, 1)
         reach = 6 * self._scale
         share = cv2.GaussianBlur(alike, (0, 0), reach) / (cv2.GaussianBlur(small_sure, (0, 0), reach) + 1e-3)
         known = 1 - np.clip(4 * self._grow(share), 0, 1) * (1 - alpha)
-        return alpha, known * contrast**2 / (contrast**2 + (5 * self._noise) ** 2)
+        return alpha, known * contrast**2 / (contrast**2 + (5 * noise) ** 2)
 
     def _nearest(self, picture: np.ndarray, solid: np.ndarray) -> np.ndarray:
         """[H, W, 3]: the mean colour around the nearest solid pixel [H, W] bool."""
@@ -106,19 +109,26 @@ class Refiner:
         colors[labels[solid]] = color[solid] / total[solid][:, None]
         return colors[labels]
 
-    def _uncertainty(self, plate: Plate) -> np.ndarray:
-        """[H, W]: standard deviation of the plate's colours: noise where it was seen, how much the surroundings
-        differ among themselves where it was filled in from them."""
-        seen = self._shrink(plate.seen.astype(np.float32))
-        color = self._shrink(plate.image.astype(np.float32) / 255 * plate.seen[..., None]) / (seen[..., None] + 1e-6)
+    def _surroundings(self, picture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `_known`, of one frame alone."""
+        seen = clear_of(mask, _AROUND[0], _AROUND[1] * self._scale)
+        if not seen.any():
+            return picture, np.full(mask.shape, _UNKNOWN, np.float32)
+        filled = self._grow(fill(self._shrink(picture), self._shrink(seen.astype(np.float32))))
+        return self._known(np.where(seen[..., None], picture, filled), seen)
+
+    def _known(self, image: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(background [H, W, 3], standard deviation of its colours [H, W]): noise where it was seen, how much the
+        surroundings differ among themselves where it was filled in from them."""
+        weight = self._shrink(seen.astype(np.float32))
+        color = self._shrink(image * seen[..., None]) / (weight[..., None] + 1e-6)
         # Averaged a little first: the nearest seen pixel alone would vouch for any number of unseen ones.
         reach = 3 * self._scale
-        weight = cv2.GaussianBlur(seen, (0, 0), reach)
-        mean, square = (cv2.GaussianBlur(x * seen[..., None], (0, 0), reach) for x in (color, color * color))
-        share = np.minimum(weight, 1)
-        mean, square = (fill(x / (weight[..., None] + 1e-6), share) for x in (mean, square))
+        share = cv2.GaussianBlur(weight, (0, 0), reach)
+        mean, square = (cv2.GaussianBlur(x * weight[..., None], (0, 0), reach) for x in (color, color * color))
+        mean, square = (fill(x / (share[..., None] + 1e-6), np.minimum(share, 1)) for x in (mean, square))
         variance = np.maximum(square - mean * mean, 0).sum(-1)
-        return np.where(plate.seen, _NOISE, np.sqrt(_NOISE**2 + self._grow(variance)))
+        return image, np.where(seen, _NOISE, np.sqrt(_NOISE**2 + self._grow(variance))).astype(np.float32)
 
     def _depth(self, region: np.ndarray) -> np.ndarray:
         """[H, W]: how deep inside a region [H, W] bool each pixel lies, px at 512 (1000 where it has no edge)."""

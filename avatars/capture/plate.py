@@ -22,8 +22,8 @@ _EDGE = 8.0
 _OFTEN = 0.8
 """Quantile over time at which edges are looked at: a sharp one beside a pixel reaches it in few frames only."""
 _SHAKE = 0.5
-"""px at 512: displacement of textured pixels above which the camera moves (measured: 0.1 on a tripod, 0.9 for
-a tremble of 1 px)."""
+"""px, at 512 where pictures are larger: displacement of textured pixels above which the camera moves (measured: 0.1 on
+a tripod, 0.9 for a tremble of 1 px). In small ones codecs blur edges by as much of a pixel."""
 _LEAST = 0.03
 """Share of the picture that must ever be background for there to be a plate."""
 
@@ -66,16 +66,16 @@ def find_plate(
     pictures = np.stack([frames[i] for i in chosen])
     scale = max(height, width) / 512
     rough = [masks[i] for i in chosen]
-    plate = _plate_of(pictures, np.stack([_clear_of(mask, 12, 14 * scale) for mask in rough]))
+    plate = _plate_of(pictures, np.stack([clear_of(mask, 12, 14 * scale) for mask in rough]))
     if plate is None:
         return None
     refine = refiner(plate)
     mattes = [refine(picture, mask) for picture, mask in zip(pictures, rough, strict=True)]
-    return _plate_of(pictures, np.stack([_clear_of(matte, 8, 5 * scale) for matte in mattes])) or plate
+    return _plate_of(pictures, np.stack([clear_of(matte, 8, 5 * scale) for matte in mattes])) or plate
 
 
-def _clear_of(mask: np.ndarray, threshold: int, margin: float) -> np.ndarray:
-    """[H, W] bool: farther than `margin` px from everything above the threshold."""
+def clear_of(mask: np.ndarray, threshold: int, margin: float) -> np.ndarray:
+    """[H, W] bool: farther than `margin` px from everything in a mask [H, W] uint8 above the threshold."""
     outside = (mask <= threshold).astype(np.uint8)
     return cv2.distanceTransform(outside, cv2.DIST_L2, 3) > margin
 
@@ -110,7 +110,7 @@ def _moves(pictures: np.ndarray, background: np.ndarray, image: np.ndarray) -> b
         return False
     noise = float(np.median(often[flat])) if flat.any() else 0.0
     shake = float(np.median(np.maximum(often[edges] - noise, 0) / slope[edges]))
-    return shake > _SHAKE * max(image.shape[:2]) / 512
+    return shake > _SHAKE * max(1.0, max(image.shape[:2]) / 512)
 
 
 def masked_quantile(values: np.ndarray, valid: np.ndarray, q: float = 0.5) -> tuple[np.ndarray, np.ndarray]:

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..capture import faces
+from ..capture.plate import clear_of, fill
 from ..data import Clip
 
 _REGION_PAD = 0.25
+_CLEAR = 8, 4.0
+"""Level of the matte, of 255, and px at 512 around what it shows, from which a frame is background."""
+_COARSE = 8
+"""Pixels per pixel of what is kept of the background of a camera that moves."""
 
 
 @dataclass
@@ -49,12 +55,15 @@ class FrameStore:
         self.landmarks = clip.landmarks[rows, :, :2] * self.scale
         self.images = [np.empty((len(rows), 3, h, w), np.uint8) for w, h in self.sizes]
         self.mattes = [np.empty((len(rows), 1, h, w), np.uint8) for w, h in self.sizes]
+        self.has_plate = clip.plate is not None
+        self._behind: list[np.ndarray] = []
         for i, row in enumerate(rows):
             image, matte = np.asarray(clip.frames[row]), np.asarray(clip.matte[row])
             for level, at in enumerate(self.sizes):
                 self.images[level][i] = _resized(image, at).transpose(2, 0, 1)
                 self.mattes[level][i, 0] = _resized(matte, at)
-        self.has_plate = clip.plate is not None
+            if not self.has_plate:
+                self._behind.append(_around(image, matte).transpose(2, 0, 1))
         plate = clip.plate if clip.plate is not None else np.zeros((height, width, 3), np.uint8)
         self.plates = [
             torch.from_numpy(_resized(plate, at).transpose(2, 0, 1).astype(np.float32) / 255)[None].to(self.device)
@@ -72,12 +81,15 @@ class FrameStore:
     def get(self, row: int, level: int) -> Supervision:
         """Row `row` at full (level 0) or half (level 1) resolution, over the clip's own background.
 
-        Without a plate the background is black and the frame is premultiplied by its matte.
+        Without a plate the background is black, and what the frame shows around the person is taken out of the
+        outline's colours in the matte's proportion.
         """
         image = torch.from_numpy(self.images[level][row]).to(self.device).float().mul_(1 / 255)[None]
         matte = torch.from_numpy(self.mattes[level][row]).to(self.device).float().mul_(1 / 255)[None]
         if not self.has_plate:
-            image = image * matte
+            behind = torch.from_numpy(self._behind[row]).to(self.device).float().mul_(1 / 255)[None]
+            behind = F.interpolate(behind, image.shape[2:], mode="bilinear")
+            image = torch.minimum((image - (1 - matte) * behind).clamp_min_(0), matte)
         return Supervision(image, matte, self._weight(row, level), self.plates[level])
 
     def over(self, frame: Supervision, color: Tensor) -> Supervision:
@@ -110,6 +122,23 @@ def region_box(
         int(np.clip(x1, 0, width)),
         int(np.clip(y1, 0, height)),
     )
+
+
+def cut_out(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """[H, W, 3] float32 in [0, 1]: a person alone, over black, of an image [H, W, 3] and its matte [H, W], uint8."""
+    behind = cv2.resize(_around(image, matte), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    share = matte[..., None].astype(np.float32) / 255
+    return (image / np.float32(255) - (1 - share) * behind / 255).clip(0, share)
+
+
+def _around(image: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """[h, w, 3] uint8, coarse: what an image [H, W, 3] uint8 shows around the person, carried on behind them."""
+    size = tuple(max(1, length // _COARSE) for length in image.shape[1::-1])
+    clear = clear_of(matte, _CLEAR[0], _CLEAR[1] * max(matte.shape) / 512).astype(np.float32)
+    weight = cv2.resize(clear, size, interpolation=cv2.INTER_AREA)
+    color = cv2.resize(image * clear[..., None], size, interpolation=cv2.INTER_AREA)
+    filled = fill(color / np.maximum(weight, 1e-6)[..., None], weight)
+    return (filled + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

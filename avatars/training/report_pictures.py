@@ -14,6 +14,7 @@ from ..splats.avatar import Avatar
 from ..splats.model import Pose
 from . import corrections
 from .evaluate import Evaluation
+from .frames import cut_out
 from .page import picture
 from .views import EXPRESSIONS, around, expressed, rest_pose
 
@@ -102,11 +103,11 @@ class Painter:
 
     def _captured(self, row: int) -> np.ndarray:
         frame = np.asarray(self.clip.frames[self.track.frame[row]])
-        image = _resized(frame, self._camera).astype(np.float32)
+        image = _resized(frame, self._camera)
         if self.clip.plate is None:  # trained without its background: shown as it was supervised, over white
-            matte = _resized(np.asarray(self.clip.matte[self.track.frame[row]]), self._camera)[..., None] / 255.0
-            image = image * matte + 255 * (1 - matte)
-        return np.round(image).astype(np.uint8)
+            matte = _resized(np.asarray(self.clip.matte[self.track.frame[row]]), self._camera)
+            image = np.round(255 * cut_out(image, matte) + (255.0 - matte[..., None])).astype(np.uint8)
+        return image
 
     def _over_plate(self, pose: Pose, row: int) -> np.ndarray:
         if self.clip.plate is None:

@@ -118,6 +118,30 @@ def test_matte_without_a_plate_is_no_worse_than_the_mask() -> None:
     assert np.mean(gaps) <= np.abs(masks.astype(float) - mattes).mean()
 
 
+def test_a_moving_camera_s_wall_is_told_from_hair_too() -> None:
+    """Before a plain wall one frame shows what lies behind the person as well as many do."""
+    wall, body, refine = backdrop()[:, :, ::-1] // 8 + 190, [], refiner(None)
+    for i in range(6):
+        color, matte, rough = figure(20 * np.sin(i))
+        color, matte = (cv2.GaussianBlur(x, (0, 0), 2 * SIZE / 512) for x in (color, matte))
+        alpha = matte[..., None] / 255.0
+        picture = (color * alpha + np.roll(wall, 7 * i, 1) * (1 - alpha)).clip(0, 255).astype(np.uint8)
+        edge = (matte > 8) & (matte < 248)
+        found = refine(picture, rough)[edge].astype(float) - matte[edge]
+        body.append([np.abs(found).mean(), found.mean(), np.abs(rough[edge].astype(float) - matte[edge]).mean()])
+    wrong, wide, before = np.mean(body, 0)
+    assert wrong < 0.65 * before  # measured .53; .83 by the guided filter alone
+    assert abs(wide) < 25
+
+
+def test_a_frame_full_of_person_says_nothing_of_what_lies_behind() -> None:
+    picture = np.full((64, 64, 3), 120, np.uint8)
+    mask = np.full((64, 64), 255, np.uint8)
+    assert Refiner(64, 64, None)(picture, mask).min() == 255
+    mask[:, :3] = 90
+    assert Refiner(64, 64, None)(picture, mask)[:, 16:].min() == 255
+
+
 def test_certain_regions_stay_certain() -> None:
     """Far inside and far outside the mask nothing changes, whatever the colours."""
     frames, _, masks, wall = scene(6)
