@@ -1,14 +1,15 @@
-"""Where features of cloth and shoulders go: sparse optical flow from one frame to all others."""
+"""Where features of cloth and shoulders go, or of the room behind: sparse optical flow from one frame to all others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from ..capture import faces
+from ..capture.plate import clear_of
 from ..data import Clip
 
 _MIN_FEATURES = 12
@@ -25,7 +26,7 @@ _STILL = np.eye(2, 3)
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """N features below the chin over T frames."""
+    """N features below the chin over T frames; of the room, where cloth has none and the camera moves."""
 
     reference: int
     """The frame they were found in."""
@@ -34,7 +35,7 @@ class Flow:
     places: np.ndarray
     """[T, N, 2] px, where each frame has them."""
     found: np.ndarray
-    """[T, N] bool."""
+    """[T, N] bool; nowhere, where they are of the room."""
     similar: np.ndarray
     """[T, 2, 3] similarity from the reference to each frame."""
 
@@ -69,20 +70,33 @@ def feature_flow(clip: Clip, rows: np.ndarray, progress: Callable[[float], None]
 
     Who leans forward or sinks in the chair takes features out of the picture. Then those of the last frame that still
     had some are followed, and what was followed before is looked for again. Frames in which less than a dozen are seen
-    lie between those before and after them. A few pictures at a time are in memory.
+    lie between those before and after them. Where cloth has no features at all and the camera moves, the torso is taken
+    to stand still in the room. A few pictures at a time are in memory.
 
     Args:
         rows: [T] indices of the clip's frames.
         progress: called with the share done.
     """
+    flow = _flow(clip, rows, _on_cloth, progress)
+    if len(flow.points) or clip.plate is not None:
+        return flow
+    room = _flow(clip, rows, _in_the_room, progress)
+    return replace(room, found=np.zeros_like(room.found))
+
+
+_Look = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""From a gray picture [H, W], its matte [H, W] and landmarks [478, 3] to a mask [H, W] uint8 of what to follow."""
+
+
+def _flow(clip: Clip, rows: np.ndarray, look: _Look, progress: Callable[[float], None]) -> Flow:
     count, reference = len(rows), len(rows) // 2
-    keys = [_key(clip, rows, reference, _STILL, 0)]
+    keys = [_key(clip, rows, reference, _STILL, 0, look)]
     sights: dict[int, _Sight] = {}
     if len(keys[0].points):
         sights[reference] = _Sight(keys[0], keys[0].points, np.ones(len(keys[0].points), bool), _STILL)
         forward, backward = range(reference + 1, count), range(reference - 1, -1, -1)
-        _follow(clip, rows, forward, keys, sights, lambda done: progress(done / count))
-        _follow(clip, rows, backward, keys, sights, lambda done: progress((count - reference + done) / count))
+        _follow(clip, rows, forward, look, keys, sights, lambda done: progress(done / count))
+        _follow(clip, rows, backward, look, keys, sights, lambda done: progress((count - reference + done) / count))
     total = sum(len(key.points) for key in keys)
     points = np.concatenate([_applied(_inverse(key.matrix), key.points) for key in keys]).astype(np.float32)
     places, found = np.tile(points, (count, 1, 1)), np.zeros((count, total), bool)
@@ -99,7 +113,7 @@ def feature_flow(clip: Clip, rows: np.ndarray, progress: Callable[[float], None]
 
 
 def _follow(
-    clip: Clip, rows: np.ndarray, order: range, keys: list[_Key], sights: dict[int, _Sight],
+    clip: Clip, rows: np.ndarray, order: range, look: _Look, keys: list[_Key], sights: dict[int, _Sight],
     progress: Callable[[float], None],
 ) -> None:  # fmt: skip
     """Follow the first key's features through frames in this order, adding to the keys and to the sights by frame."""
@@ -111,7 +125,7 @@ def _follow(
         if sight is None:
             if seen and done and len(keys) < _MOST_KEYS:  # what the last frame shows of cloth goes on from here
                 earlier = sights[t - order.step]
-                fresh = _key(clip, rows, t - order.step, _chained(earlier.matrix, key.matrix), _end(keys))
+                fresh = _key(clip, rows, t - order.step, _chained(earlier.matrix, key.matrix), _end(keys), look)
                 sight = _seen(fresh, now, fresh.points, before) if len(fresh.points) else None
                 if sight is not None:
                     keys.append(fresh)
@@ -134,23 +148,24 @@ def _seen(key: _Key, now: np.ndarray, last: np.ndarray, before: np.ndarray) -> _
 def _found_again(
     clip: Clip, rows: np.ndarray, t: int, keys: list[_Key], now: np.ndarray, known: _Sight | None = None
 ) -> _Sight | None:
-    """Features of the keys whose head was nearest to where it is now, each taken to have moved as the head has."""
-    face = clip.landmarks[rows[t], :468, :2]
+    """Features of the keys whose head was nearest to where it is now: where `known` says, or else where they were, or
+    moved as the head has.
+    """
+    face = clip.landmarks[rows[t], :468, :2].mean(0)
 
-    def away(key: _Key) -> float:
-        return float(np.linalg.norm(clip.landmarks[rows[key.row], :468, :2].mean(0) - face.mean(0)))
+    def moved(key: _Key) -> np.ndarray:
+        return face - clip.landmarks[rows[key.row], :468, :2].mean(0)
 
-    for key in sorted(keys, key=away)[:_TRIED]:
-        if known is None:
-            moved = face.mean(0) - clip.landmarks[rows[key.row], :468, :2].mean(0)
-            guess = key.points + moved.astype(np.float32)
-        else:
-            guess = _applied(_chained(_chained(known.matrix, known.key.matrix), _inverse(key.matrix)), key.points)
-        moved, good = _lucas_kanade(key.gray, now, key.points, guess.astype(np.float32), _LEVELS)
-        back, there = _lucas_kanade(now, key.gray, moved, key.points, _LEVELS)
-        sight = _sight(key, moved, good & there & (np.linalg.norm(back - key.points, axis=1) < _BACK))
-        if sight is not None and sight.good.sum() > _CERTAIN * len(key.points):
-            return sight
+    for key in sorted(keys, key=lambda key: float(np.linalg.norm(moved(key))))[:_TRIED]:
+        guesses = [key.points + moved(key), key.points]
+        if known is not None:
+            guesses = [_applied(_chained(_chained(known.matrix, known.key.matrix), _inverse(key.matrix)), key.points)]
+        for guess in guesses:
+            places, good = _lucas_kanade(key.gray, now, key.points, guess.astype(np.float32), _LEVELS)
+            back, there = _lucas_kanade(now, key.gray, places, key.points, _LEVELS)
+            sight = _sight(key, places, good & there & (np.linalg.norm(back - key.points, axis=1) < _BACK))
+            if sight is not None and sight.good.sum() > _CERTAIN * len(key.points):
+                return sight
     return None
 
 
@@ -161,10 +176,10 @@ def _sight(key: _Key, places: np.ndarray, good: np.ndarray) -> _Sight | None:
     return None if fitted is None or inliers.sum() < _MIN_FEATURES else _Sight(key, places, good, fitted)
 
 
-def _key(clip: Clip, rows: np.ndarray, row: int, matrix: np.ndarray, first: int) -> _Key:
+def _key(clip: Clip, rows: np.ndarray, row: int, matrix: np.ndarray, first: int, look: _Look) -> _Key:
     at = rows[row]
     gray = _gray(clip, at)
-    return _Key(row, gray, _features(gray, np.asarray(clip.matte[at]), clip.landmarks[at]), matrix, first)
+    return _Key(row, gray, _features(gray, look(gray, np.asarray(clip.matte[at]), clip.landmarks[at])), matrix, first)
 
 
 def _end(keys: list[_Key]) -> int:
@@ -200,14 +215,23 @@ def _lucas_kanade(
     return moved[:, 0], status[:, 0] > 0
 
 
-def _features(gray: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """[N, 2] px float32 corners to follow, well below the chin; none where there are too few."""
+def _on_cloth(gray: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The person well below the chin."""
     face = landmarks[:468, :2]
     below = int(landmarks[faces.CHIN, 1] + 0.15 * (face[:, 1].max() - face[:, 1].min()))
-    height, width = gray.shape
     allowed = cv2.erode((matte > 200).astype(np.uint8), np.ones((7, 7), np.uint8))
-    allowed[: min(below, height)] = 0
-    if allowed.sum() < 0.01 * height * width:
+    allowed[: min(below, len(gray))] = 0
+    return allowed
+
+
+def _in_the_room(gray: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """All that is not near the person."""
+    return clear_of(matte, 8, 12 * max(gray.shape) / 512).astype(np.uint8)
+
+
+def _features(gray: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """[N, 2] px float32 corners to follow in a mask [H, W] uint8; none where there are too few."""
+    if allowed.sum() < 0.01 * allowed.size:
         return np.zeros((0, 2), np.float32)
     points = cv2.goodFeaturesToTrack(gray, 400, 0.005, 5, mask=allowed)
     return np.zeros((0, 2), np.float32) if points is None or len(points) < _MIN_FEATURES else points[:, 0]

@@ -159,3 +159,30 @@ def test_cloth_that_left_the_picture_is_found_again() -> None:
     wrong = flow.similar[:, :, 2] - moves
     assert np.linalg.norm(wrong[shown > 50], axis=1).max() < 2.0
     assert np.linalg.norm(wrong, axis=1).max() < 130  # between the places before and after
+
+
+def test_without_features_a_torso_stands_still_in_the_room() -> None:
+    """A plain shirt filmed by a hand: what the room does, the torso does; with a tripod's plate it stays."""
+    size, count = 256, 30
+    rng = np.random.default_rng(6)
+    room = cv2.resize(rng.uniform(40, 220, size=(size // 4, size // 4)), (2 * size, 2 * size))
+    matte = np.zeros((size, size), np.uint8)
+    cv2.ellipse(matte, (128, 300), (100, 140), 0, 0, 360, 255, -1)
+    t = np.arange(count) / 25.0
+    moves = np.stack([12 * np.sin(5 * t), 7 * np.sin(8 * t)], 1)
+    moves -= moves[count // 2]
+    frames = []
+    for x, y in moves:
+        seen = cv2.warpAffine(room, np.float32([[1, 0, x - size / 2], [0, 1, y - size / 2]]), (size, size))
+        frames.append(np.repeat(np.where(matte > 0, 90.0, seen)[..., None], 3, 2))
+    marks = np.tile(rng.uniform(90, 150, size=(1, 478, 3)), (count, 1, 1)).astype(np.float32)
+    clip = Clip(
+        np.array(frames).clip(0, 255).astype(np.uint8), t, marks, np.tile(matte, (count, 1, 1)), [""] * count
+    )  # fmt: skip
+    flow = feature_flow(clip, np.arange(count))
+    assert not flow.found.any()
+    np.testing.assert_allclose(flow.similar[:, :, 2], moves, atol=0.5)
+    np.testing.assert_allclose(flow.similar[:, :, :2], np.tile(np.eye(2), (count, 1, 1)), atol=5e-3)
+    plate = np.full((size, size, 3), 120, np.uint8)
+    steady = replace(clip, plate=plate, plate_seen=np.full((size, size), 255, np.uint8))
+    np.testing.assert_array_equal(feature_flow(steady, np.arange(count)).similar, np.tile(np.eye(2, 3), (count, 1, 1)))
