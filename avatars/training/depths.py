@@ -4,6 +4,9 @@ They are seeded at the depth of the nearest triangle, which is a guess. Each spl
 badly: strand looks like strand, so the nearest one that fits is found, not the right one. Neighbours mostly lie at
 similar depths, so their gradients along the line of sight of the frame they were seeded from are pooled in grids over
 that picture, from coarse to fine, and move them together.
+
+Only a turn shows depth. In films of heads that hardly turn, hair walked out of the face by a hand's breadth; so each
+grid moves no faster and no farther than the turns that were filmed can tell (see `parallax`).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from ..heads.head import HeadModel
 from ..splats.binding import frames
 from ..splats.model import AvatarModel, Pose
 from . import bounds
+from .parallax import told
 
 _GRIDS = (3, 6, 12)
 """Nodes along each side of the picture."""
@@ -33,9 +37,10 @@ class Depths:
 
     Args:
         pose, camera: of the frame from which they were seeded, on the host.
+        seen: poses of all frames to learn from.
     """
 
-    def __init__(self, model: AvatarModel, pose: Pose, camera: Camera) -> None:
+    def __init__(self, model: AvatarModel, pose: Pose, camera: Camera, seen: Pose) -> None:
         device, binding = model.device, model.binding
         index = np.flatnonzero(bounds.beside(model).cpu().numpy())
         self.splats = torch.from_numpy(index).to(device)
@@ -50,10 +55,14 @@ class Depths:
         place = origin.numpy() + np.einsum("nij,nj->ni", frame, local) * size - camera.world_from_camera[:3, 3]
         sight = place / np.linalg.norm(place, axis=1, keepdims=True)
         self._sight = torch.from_numpy((np.einsum("nji,nj->ni", frame, sight) / size).astype(np.float32)).to(device)
-        seen = place @ camera.world_from_camera[:3, :3]
-        at = seen[:, :2] / seen[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        ahead = place @ camera.world_from_camera[:3, :3]
+        at = ahead[:, :2] / ahead[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
         share = np.concatenate([_shares(at / [camera.width, camera.height], grid) for grid in _GRIDS], 1)
         self._share = torch.from_numpy(share.astype(np.float32)).to(device)
+        torso = model.head.head.torso_faces(model.binding.corner[index])
+        trusted = np.where(torso, *(told(seen, pose, camera, torso=of_torso) for of_torso in (True, False)))
+        trust = (share * trusted[:, None]).sum(0) / share.sum(0).clip(1e-6)
+        self._trust = torch.from_numpy(trust.astype(np.float32)).to(device)
         self.moved = torch.zeros(share.shape[1], device=device)
         """[nodes] m, away from the camera."""
         self.first, self.second = torch.zeros_like(self.moved), torch.zeros_like(self.moved)
@@ -72,7 +81,8 @@ class Depths:
         self.first.lerp_(pull, 1 - _BETA1)
         self.second.lerp_(pull.square(), 1 - _BETA2)
         unit = (self.first / (1 - _BETA1**steps)) / ((self.second / (1 - _BETA2**steps)).sqrt() + _EPS)
-        moved = (self.moved - _RATE * rate * unit).clamp(-_FARTHEST, _FARTHEST)
+        farthest = _FARTHEST * self._trust
+        moved = torch.minimum(torch.maximum(self.moved - _RATE * rate * self._trust * unit, -farthest), farthest)
         mean[self.splats] += (self._share @ (moved - self.moved) * free)[:, None] * self._sight
         self.moved.copy_(moved)
 

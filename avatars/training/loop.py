@@ -96,12 +96,12 @@ class Trainer:
         self.model = AvatarModel(head, self.seeded, network).to(self.device)
         for value in self.model.parameters.values():
             value.requires_grad_()
-        self.optimizer = Optimizer(self.model, self.poses.row(self.middle), self.camera)
+        seen = self.tracked[torch.from_numpy(rows)]
+        self.optimizer = Optimizer(self.model, self.poses.row(self.middle), self.camera, seen)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
         rough = roughness(self.model, self.poses, self.store, rows, self.camera)
         self.speckle = Speckle(self.model, self.camera, rough)
-        seen = self.tracked[torch.from_numpy(rows)]
         turns = rotvec_from_matrix(seen.rotation @ seen.rotation[0].T)
         self.shares = np.cumsum(rarity(seen.expression.numpy(), turns.numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]

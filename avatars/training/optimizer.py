@@ -15,6 +15,7 @@ from ..splats.model import PARAMETERS, AvatarModel, Pose
 from . import bounds
 from .depths import Depths
 from .hollow import Hollow
+from .parallax import told
 from .relief import Relief
 from .slim import Slim
 from .teeth import Teeth
@@ -48,9 +49,10 @@ class Optimizer:
 
     Args:
         pose, camera: of the frame from which it was seeded.
+        seen: poses of all frames to learn from.
     """
 
-    def __init__(self, model: AvatarModel, pose: Pose, camera: Camera) -> None:
+    def __init__(self, model: AvatarModel, pose: Pose, camera: Camera, seen: Pose) -> None:
         self.model = model
         self.first = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
         self.second = {k: torch.zeros_like(v) for k, v in model.parameters.items()}
@@ -59,8 +61,8 @@ class Optimizer:
         self.network_first, self.network_second = torch.zeros_like(self.network), torch.zeros_like(self.network)
         device = model.device
         self.scale_limit = bounds.scale_limit(model)
-        self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera)
-        self.relief, self.slim = Relief(model.head), Slim(model)
+        self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera, seen)
+        self.relief, self.slim = Relief(model.head, told(seen, pose, camera)), Slim(model)
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = bounds.reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)

@@ -35,13 +35,14 @@ class Relief:
 
     Args:
         body: the model's head; its template and joints are moved.
+        trust: how far to believe what pictures tell of it, in [0, 1] (see `parallax`).
     """
 
-    def __init__(self, body: HeadModel) -> None:
+    def __init__(self, body: HeadModel, trust: float = 1.0) -> None:
         head, device = body.head, body.template.device
         self._body, self._template, self._joints = body, body.template, body.joints
         body.template, body.joints = body.template.clone(), body.joints.clone()  # the head's own arrays stay
-        shares = _shares(head)
+        self._trust, shares = trust, _shares(head)
         vertices = np.flatnonzero(shares.any(1))
         joints = np.zeros((len(JOINTS), shares.shape[1]))
         for region, joint in _EYES.items():
@@ -76,7 +77,8 @@ class Relief:
         self.first.lerp_(pooled, 1 - _BETA1)
         self.second.lerp_(pooled.square(), 1 - _BETA2)
         unit = (self.first / (1 - _BETA1**count)) / ((self.second / (1 - _BETA2**count)).sqrt() + _EPS)
-        self.moved.sub_(_RATE * rate * unit).clamp_(-_FARTHEST, _FARTHEST)
+        farthest = _FARTHEST * self._trust
+        self.moved.sub_(_RATE * self._trust * rate * unit).clamp_(-farthest, farthest)
         self._apply()
 
     def _apply(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from avatars import geometry
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
 from avatars.splats.binding import frames
@@ -22,6 +25,14 @@ def trainer(scene: tuple[Head, Clip, Track]) -> Trainer:
     return Trainer(head.shape(track.identity), clip, track, np.arange(19), preset)
 
 
+def _depths(trainer: Trainer) -> Depths:
+    """As a training has them whose film tells all depths."""
+    seen = trainer.tracked[torch.from_numpy(trainer.rows)]
+    made = Depths(trainer.model, trainer.poses.row(trainer.middle), trainer.camera, seen)
+    made._trust.fill_(1.0)
+    return made
+
+
 def _places(trainer: Trainer, mean: torch.Tensor) -> np.ndarray:
     """[N, 3] (x px, y px, depth m) in the frame that splats are seeded from."""
     pose, binding, camera = trainer.poses.row(trainer.middle), trainer.model.binding, trainer.camera
@@ -35,7 +46,7 @@ def _places(trainer: Trainer, mean: torch.Tensor) -> np.ndarray:
 
 
 def test_depth_moves_along_the_line_of_sight(trainer: Trainer) -> None:
-    depths = Depths(trainer.model, trainer.poses.row(trainer.middle), trainer.camera)
+    depths = _depths(trainer)
     mean = trainer.model.parameters["mean"].detach().clone()
     beside = bounds.beside(trainer.model).numpy()
     assert 100 < beside.sum() < 700
@@ -52,9 +63,35 @@ def test_depth_moves_along_the_line_of_sight(trainer: Trainer) -> None:
     assert np.abs(moved[:, 2]).max() < 0.2  # three grids, none over 6 cm
 
 
+def test_a_head_that_does_not_turn_tells_no_depth(scene: tuple[Head, Clip, Track]) -> None:
+    head, clip, track = scene
+    preset = Preset(size=96, splats=2000, fill=0.3, bases=4, iterations=10)
+
+    def trust(turn: float) -> float:
+        """Greatest trust in a film in which the head sways by so many radians to either side."""
+        sway = np.zeros_like(track.rotation)
+        sway[:, 1] = turn * np.sin(np.arange(len(sway)) * 0.7)
+        turned = geometry.matrix_from_rotvec(torch.from_numpy(sway)) @ geometry.matrix_from_rotvec(
+            torch.from_numpy(np.tile(track.rotation[:1], (len(sway), 1)))
+        )
+        rotation = geometry.rotvec_from_matrix(turned).numpy()
+        still = replace(
+            track, rotation=rotation, translation=np.tile(track.translation[:1], (len(sway), 1)),
+            torso_rotation=np.tile(track.torso_rotation[:1], (len(sway), 1)),
+            torso_translation=np.tile(track.torso_translation[:1], (len(sway), 1)),
+        )  # fmt: skip
+        return float(
+            Trainer(head.shape(track.identity), clip, still, np.arange(19), preset).optimizer.depths._trust.max()
+        )
+
+    assert trust(0.0) == 0.0
+    assert trust(np.radians(2.0)) < 0.3
+    assert trust(np.radians(15.0)) == pytest.approx(1.0)
+
+
 def test_neighbours_follow_those_that_know(trainer: Trainer) -> None:
     """Half of the splats are pulled 4 cm back, the others by nothing: all of them go."""
-    depths = Depths(trainer.model, trainer.poses.row(trainer.middle), trainer.camera)
+    depths = _depths(trainer)
     mean = trainer.model.parameters["mean"].detach().clone()
     index = bounds.beside(trainer.model).nonzero()[:, 0].numpy()
     told = np.random.default_rng(0).permutation(index)[: len(index) // 2]
