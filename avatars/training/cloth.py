@@ -21,6 +21,8 @@ _SIZE, _THIN = 0.008, 0.25
 """Standard deviation of a splat of cloth, m, and its share across the cloth."""
 _COVER = 3.0
 """How often such splats, a standard deviation to either side, cover the place."""
+_DARTS, _PACKED = 12, 0.58
+"""Places tried for each that is taken, and area around each, of the square of the distance that they keep."""
 _NEAR = 0.02
 """m to a splat of the footage beyond which nothing was seen of a place."""
 _LOW, _HIGHEST = 0.25, 0.02
@@ -48,8 +50,7 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
     if count == 0 or known.sum() < ALIKE:
         return None
     rng = np.random.default_rng(1)
-    triangle, barycentric = systematic(area / area.sum(), count, rng), random_barycentric(count, rng)
-    place = np.einsum("nc,ncd->nd", barycentric, head.template[head.faces[triangle]])
+    triangle, barycentric, place = _spread(head, area, count, rng)
     away, near = KDTree(rest[worn]).query(place)
     unseen = (shown[worn][near] <= HIDDEN) | (away > _NEAR)
     triangle, barycentric, place = triangle[unseen], barycentric[unseen], place[unseen]
@@ -69,6 +70,24 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
         np.full(count, _SOLID, np.float32), color.clip(0, 1).astype(np.float32),
         np.zeros((count, 9, splats.bases.shape[2]), np.float32),
     )  # fmt: skip
+
+
+def _spread(
+    head: Head, area: np.ndarray, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """About `count` places on triangles of areas [F] that keep their distance from each other, so that none of the
+    cloth has holes: (triangle [n], barycentric [n, 3], place [n, 3] m). By dart throwing (Cook 1986).
+    """
+    tried = _DARTS * count
+    triangle, barycentric = systematic(area / area.sum(), tried, rng), random_barycentric(tried, rng)
+    place = np.einsum("nc,ncd->nd", barycentric, head.template[head.faces[triangle]])
+    near = KDTree(place).query_ball_point(place, float(np.sqrt(_PACKED * area.sum() / count)))
+    free, taken = np.ones(tried, bool), []
+    for dart in rng.permutation(tried):
+        if free[dart]:
+            taken.append(dart)
+            free[near[dart]] = False
+    return triangle[taken], barycentric[taken], place[taken]
 
 
 def _kin(head: Head, seen: np.ndarray, place: np.ndarray) -> np.ndarray:

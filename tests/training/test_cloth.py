@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import KDTree
 
 from avatars import geometry
 from avatars.data import Splats
@@ -18,7 +19,7 @@ from avatars.splats.lookalikes import TORSO, behind_neck, kinds
 from avatars.splats.model import AvatarModel, Pose
 from avatars.splats.seeding import areas, random_barycentric, systematic
 from avatars.synthetic.synthesize import orbit
-from avatars.training.cloth import cloth_behind
+from avatars.training.cloth import _spread, cloth_behind
 from tests.training.scene import make_scene
 
 _SUIT, _SHIRT = np.array([0.1, 0.1, 0.15]), np.array([0.9, 0.9, 0.9])
@@ -84,14 +85,31 @@ def test_the_shirt_does_not_show_from_behind(head: Head, filmed: tuple[Splats, n
     pose = pose[torch.tensor([0])]
     wide = replace(track.camera, fx=track.camera.fx / 2, fy=track.camera.fy / 2)
     camera = orbit(wide, pose.translation[0].numpy().astype(float), 180.0)
-    seen = []
+    seen, solid = [], []
     for worn in (front, both):
         network = BasisNetwork(len(head.expression_names), 0, scale)
         with torch.no_grad():
-            image = AvatarModel(head, worn, network).render(pose, camera, torch.full((3,), 0.5)).color[0]
-        seen.append(image.permute(1, 2, 0).numpy()[-12:, 38:58])  # the lower back
+            drawn = AvatarModel(head, worn, network).render(pose, camera, torch.full((3,), 0.5))
+        seen.append(drawn.color[0].permute(1, 2, 0).numpy()[-12:, 38:58])  # the lower back
+        solid.append(drawn.alpha[0, 0].numpy()[-12:, 38:58])
     assert (seen[0].mean(2) > 0.7).mean() > 0.3
     assert seen[1].mean(2).max() < 0.3
+    assert solid[1].min() > 0.97
+
+
+def test_cloth_has_no_holes(head: Head) -> None:
+    """No place of a torso is farther from the nearest splat than one reaches; thrown at random, one in twenty was."""
+    area = areas(head.template, head.faces) * (kinds(head) == TORSO)
+    rng = np.random.default_rng(3)
+    laid = _spread(head, area, 1200, rng)[2]
+    assert 1100 < len(laid) < 1300
+    triangle, barycentric = systematic(area / area.sum(), 20000, rng), random_barycentric(20000, rng)
+    place = np.einsum("nc,ncd->nd", barycentric, head.template[head.faces[triangle]])
+    away = KDTree(laid).query(place)[0]
+    thrown = KDTree(place[rng.permutation(20000)[: len(laid)]]).query(place)[0]
+    spacing = np.sqrt(area.sum() / len(laid))
+    assert (away > spacing).mean() < 0.002
+    assert (thrown > spacing).mean() > 0.03
 
 
 def test_no_cloth_where_none_was_seen(head: Head, filmed: tuple[Splats, np.ndarray, np.ndarray]) -> None:
