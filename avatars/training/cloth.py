@@ -23,7 +23,7 @@ _COVER = 3.0
 """How often such splats, a standard deviation to either side, cover the place."""
 _DARTS, _PACKED = 12, 0.58
 """Places tried for each that is taken, and area around each, of the square of the distance that they keep."""
-_NEAR = 0.02
+_NEAR = 0.015
 """m to a splat of the footage beyond which nothing was seen of a place."""
 _LOW, _HIGHEST = 0.25, 0.02
 """Quantile of their heights over the mesh that it lies at, and m that it may: behind others, not before them."""

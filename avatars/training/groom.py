@@ -30,6 +30,10 @@ _VIEWS, _LAYERS = 64, 16
 """Frames in which it must not show, and how often it is looked for what shows once what was before it is gone."""
 _SINKS, _SINK = 4, 0.0015
 """How often what shows is first laid lower, and by how much, m: a head's outline says how high it may stand."""
+_SPLITS = 2
+"""How often cloth that shows is then split into four of half the size: what lies beside the edge of the pictures
+reaches into them, and without it a gap is left between the cloth that was filmed and that which was not."""
+_CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _MOST = 0.2
 """Hair to grow at most, of all splats."""
 
@@ -51,6 +55,7 @@ def groomed(
     cloth = cloth_behind(head, splats, rest, shown) or nothing
     hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing
     grown = _joined(cloth, hair)
+    splits = np.r_[np.full(len(cloth), _SPLITS), np.zeros(len(hair), int)]
     if not len(grown):
         return splats
     pose = poses.pose[torch.from_numpy(rows)]
@@ -65,8 +70,17 @@ def groomed(
         if layer < _SINKS:
             grown.mean[intrudes, 2] -= _SINK / grown.extent[intrudes]
         else:
-            grown = _taken(grown, ~intrudes)
+            parted = intrudes & (splits > 0)
+            grown = _joined(_taken(grown, ~intrudes), _split(_taken(grown, parted)))
+            splits = np.r_[splits[~intrudes], np.repeat(splits[parted] - 1, len(_CORNERS))]
     return _joined(splats, grown)
+
+
+def _split(splats: Splats) -> Splats:
+    """Four flat splats of half the size in place of each."""
+    four = {name: np.repeat(value, len(_CORNERS), 0) for name, value in vars(splats).items()}
+    corners = np.tile(np.array([(x, y, 0) for x, y in _CORNERS], np.float32), (len(splats), 1))
+    return replace(splats, **four | {"extent": four["extent"] / 2, "mean": 2 * four["mean"] + corners})
 
 
 def _hair(hair: Hair, most: int) -> Splats | None:

@@ -11,9 +11,11 @@ from scipy import ndimage
 
 from avatars import geometry
 from avatars.data import Splats
+from avatars.heads.head import HeadModel
 from avatars.splats.binding import local_frames
-from avatars.splats.lookalikes import SCALP, kinds
+from avatars.splats.lookalikes import SCALP, TORSO, kinds
 from avatars.splats.model import AvatarModel
+from avatars.splats.seeding import screen
 from avatars.synthetic.synthesize import orbit
 from avatars.training import groom
 from avatars.training.calm import visibility
@@ -165,3 +167,57 @@ def test_hair_is_the_same_each_time(trainer: Trainer, bare: Splats, hairy: Splat
     again = _groomed(trainer, bare)
     for name, value in vars(hairy).items():
         np.testing.assert_array_equal(getattr(again, name), value)
+
+
+def test_cloth_reaches_to_where_the_film_s_picture_ends(
+    trainer: Trainer, bare: Splats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Splats beside the edge of the picture reach into it; small ones lie nearer, and the film does not change."""
+    head, edge = trainer.shaped()[0], trainer.camera.height
+    p = trainer.poses.row(9)
+    body = HeadModel(head).pose(p.expression, p.rotation, p.translation, p.torso_rotation, p.torso_translation)
+    vertices = body[0].numpy()
+    down = screen(vertices, trainer.camera)[head.faces].mean(1)[:, 1]
+    below = np.flatnonzero((kinds(head) == TORSO) & (down > edge) & (down < edge + 30))
+    count = len(below)
+    assert count > 50
+    cloth = Splats(
+        below.astype(np.int32), np.full((count, 3), 1 / 3, np.float32), np.full(count, 0.008, np.float32),
+        np.zeros((count, 3), np.float32), np.tile(np.eye(1, 4, dtype=np.float32), (count, 1)),
+        np.tile(np.log(np.float32([1, 1, 0.25])), (count, 1)), np.full(count, 4.0, np.float32),
+        np.tile(np.float32([0.0, 1.0, 0.0]), (count, 1)), np.zeros((count, 9, bare.bases.shape[2]), np.float32),
+    )  # fmt: skip
+    monkeypatch.setattr(groom, "cloth_behind", lambda *_: cloth)
+    monkeypatch.setattr(groom, "_SINKS", 0)
+    nearest = []
+    for splits in (0, 2):
+        monkeypatch.setattr(groom, "_SPLITS", splits)
+        worn = _groomed(trainer, bare)
+        green = worn.color[:, 1] > 0.99
+        assert green.sum() > 0
+        origin, frame, stretch = local_frames(
+            head.template, head.faces, vertices, worn.triangle[green], worn.barycentric[green]
+        )
+        size = (worn.extent[green] * stretch)[:, None]
+        place = origin + np.einsum("nij,nj->ni", frame, worn.mean[green]) * size
+        nearest.append(np.sort(screen(place, trainer.camera)[:, 1])[:10].mean() - edge)
+        change = np.abs(_seen(trainer, worn, 0.0) - _seen(trainer, bare, 0.0))
+        assert change[:-3].max() < 0.05
+        assert change.max() < 0.3  # tails in the last row, of a green that no cloth beside it has
+    assert nearest[1] < 0.6 * nearest[0], nearest
+
+
+def test_a_splat_is_split_into_four_that_cover_its_place() -> None:
+    one = Splats(
+        np.int32([7]), np.float32([[0.2, 0.3, 0.5]]), np.float32([0.008]), np.float32([[0.5, 0.0, -0.25]]),
+        np.eye(1, 4, dtype=np.float32), np.log(np.float32([[1, 1, 0.25]])), np.float32([4.0]),
+        np.float32([[0.1, 0.2, 0.3]]), np.zeros((1, 9, 2), np.float32),
+    )  # fmt: skip
+    four = groom._split(one)
+    assert len(four) == 4
+    place = four.mean * four.extent[:, None]
+    np.testing.assert_allclose(place.mean(0), one.mean[0] * 0.008, atol=1e-9)
+    np.testing.assert_allclose(place.std(0), [0.004, 0.004, 0.0], atol=1e-9)
+    np.testing.assert_allclose(four.extent, 0.004)
+    np.testing.assert_array_equal(four.triangle, [7] * 4)
+    np.testing.assert_array_equal(four.color, np.repeat(one.color, 4, 0))
