@@ -15,8 +15,10 @@ from ..data import Clip
 _MIN_FEATURES = 12
 _LEVELS = 2
 """Halvings of the picture in which what moves fast is found."""
-_MOST_KEYS, _TRIED = 24, 3
+_MOST_KEYS, _TRIED = 16, 3
 """Frames whose own features are followed, and how many of them are looked for where nothing was seen before."""
+_FEATURES = 400, 120
+"""Features of the reference, and of another such frame: every frame has a place for each."""
 _AGAIN = 5
 """Frames after which earlier features are looked for again."""
 _BACK, _CERTAIN = 1.0, 0.4
@@ -179,7 +181,8 @@ def _sight(key: _Key, places: np.ndarray, good: np.ndarray) -> _Sight | None:
 def _key(clip: Clip, rows: np.ndarray, row: int, matrix: np.ndarray, first: int, look: _Look) -> _Key:
     at = rows[row]
     gray = _gray(clip, at)
-    return _Key(row, gray, _features(gray, look(gray, np.asarray(clip.matte[at]), clip.landmarks[at])), matrix, first)
+    allowed = look(gray, np.asarray(clip.matte[at]), clip.landmarks[at])
+    return _Key(row, gray, _features(gray, allowed, _FEATURES[first > 0]), matrix, first)
 
 
 def _end(keys: list[_Key]) -> int:
@@ -229,9 +232,9 @@ def _in_the_room(gray: np.ndarray, matte: np.ndarray, landmarks: np.ndarray) -> 
     return clear_of(matte, 8, 12 * max(gray.shape) / 512).astype(np.uint8)
 
 
-def _features(gray: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """[N, 2] px float32 corners to follow in a mask [H, W] uint8; none where there are too few."""
+def _features(gray: np.ndarray, allowed: np.ndarray, most: int) -> np.ndarray:
+    """[N, 2] px float32 corners to follow in a mask [H, W] uint8, the best ones; none where there are too few."""
     if allowed.sum() < 0.01 * allowed.size:
         return np.zeros((0, 2), np.float32)
-    points = cv2.goodFeaturesToTrack(gray, 400, 0.005, 5, mask=allowed)
+    points = cv2.goodFeaturesToTrack(gray, most, 0.005, 5, mask=allowed)
     return np.zeros((0, 2), np.float32) if points is None or len(points) < _MIN_FEATURES else points[:, 0]
