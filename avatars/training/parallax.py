@@ -7,7 +7,7 @@ import numpy as np
 from ..data import Camera
 from ..splats.model import Pose
 
-_TELLING_HEAD, _TELLING_TORSO = np.radians(4.0), np.radians(2.5)
+_TELLING_HEAD, _TELLING_TORSO = np.radians(4.0), np.radians(3.0)
 """Root mean square of the turns, as the camera sees them, from which a film tells depth. A face that smiles may be
 taken for one that nods by a degree, which cloth is not."""
 
