@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 
 from ..data import Splats
 from ..heads.head import Head
-from ..splats.lookalikes import TORSO, behind_neck, kinds
+from ..splats.lookalikes import NECK, TORSO, behind_neck, kinds
 from ..splats.seeding import areas, random_barycentric, systematic
 from .calm import HIDDEN
 from .hair import ALIKE, SEEN
@@ -31,6 +31,8 @@ _OWN = 0.4
 """Share of its colour that a splat has from one of those it takes after, the rest from all: cloth has a pattern."""
 _COLLAR = 6.0
 """How much more it counts how far from the neck it is than how far to the side."""
+_LOWEST = 0.05
+"""Quantile of the heights of a neck that was seen at which it ends, if nothing below it was."""
 _SOLID = 4.0
 """Logit of its opacity."""
 
@@ -70,6 +72,20 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
         np.full(count, _SOLID, np.float32), color.clip(0, 1).astype(np.float32),
         np.zeros((count, 9, splats.bases.shape[2]), np.float32),
     )  # fmt: skip
+
+
+def below_neck(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """[N] bool: what hardly a frame shows below a neck whose clothes no frame shows: it would hang there in tatters.
+
+    Args:
+        rest, shown: as in `cloth_behind`.
+    """
+    kind = kinds(head)[splats.triangle]
+    if ((kind == TORSO) & (shown >= SEEN)).sum() >= ALIKE:
+        return np.zeros(len(splats), bool)
+    neck = rest[(kind == NECK) & (shown >= SEEN), 1]
+    lowest = np.quantile(neck, _LOWEST) if len(neck) else np.inf
+    return np.isin(kind, (NECK, TORSO)) & (shown < SEEN) & (rest[:, 1] < lowest)
 
 
 def _spread(

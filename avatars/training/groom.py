@@ -19,7 +19,7 @@ from ..raster.reference import ALPHA_MIN
 from ..splats.bases import BasisNetwork
 from ..splats.model import AvatarModel
 from .calm import visibility
-from .cloth import cloth_behind
+from .cloth import below_neck, cloth_behind
 from .frames import apart
 from .hair import Hair
 from .poses import PoseTable
@@ -51,6 +51,8 @@ def groomed(
     model = AvatarModel(head, splats, network).to(device)
     shown = visibility(model, poses, camera, rows)[0]
     rest = model.rest_means().numpy()
+    kept = ~below_neck(head, splats, rest, shown)
+    splats, rest, shown = _taken(splats, kept), rest[kept], shown[kept]
     nothing = _taken(splats, np.zeros(0, int))
     cloth = cloth_behind(head, splats, rest, shown) or nothing
     hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing

@@ -15,11 +15,11 @@ from avatars.heads.anny import default_head
 from avatars.heads.head import Head
 from avatars.splats.bases import BasisNetwork, StateScale
 from avatars.splats.binding import local_frames
-from avatars.splats.lookalikes import TORSO, behind_neck, kinds
+from avatars.splats.lookalikes import NECK, TORSO, behind_neck, kinds
 from avatars.splats.model import AvatarModel, Pose
 from avatars.splats.seeding import areas, random_barycentric, systematic
 from avatars.synthetic.synthesize import orbit
-from avatars.training.cloth import _spread, cloth_behind
+from avatars.training.cloth import _spread, below_neck, cloth_behind
 from tests.training.scene import make_scene
 
 _SUIT, _SHIRT = np.array([0.1, 0.1, 0.15]), np.array([0.9, 0.9, 0.9])
@@ -95,6 +95,21 @@ def test_the_shirt_does_not_show_from_behind(head: Head, filmed: tuple[Splats, n
     assert (seen[0].mean(2) > 0.7).mean() > 0.3
     assert seen[1].mean(2).max() < 0.3
     assert solid[1].min() > 0.97
+
+
+def test_nothing_hangs_below_a_neck_whose_clothes_nobody_saw(
+    head: Head, filmed: tuple[Splats, np.ndarray, np.ndarray]
+) -> None:
+    splats, rest, shown = filmed
+    kind = kinds(head)[splats.triangle]
+    assert not below_neck(head, splats, rest, shown).any()  # a suit was seen
+    close_up = np.where((kind == TORSO) | (rest[:, 1] < -0.09), 0.0, shown)  # the picture ends at half of the neck
+    gone = below_neck(head, splats, rest, close_up)
+    assert gone[kind == TORSO].all()
+    assert gone[(kind == NECK) & (rest[:, 1] < -0.09)].all()
+    assert not gone[(rest[:, 1] > -0.085) & (kind != TORSO)].any()
+    none = below_neck(head, splats, rest, np.zeros(len(shown)))
+    np.testing.assert_array_equal(none, np.isin(kind, (NECK, TORSO)))
 
 
 def test_cloth_has_no_holes(head: Head) -> None:

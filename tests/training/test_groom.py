@@ -19,6 +19,7 @@ from avatars.splats.seeding import screen
 from avatars.synthetic.synthesize import orbit
 from avatars.training import groom
 from avatars.training.calm import visibility
+from avatars.training.cloth import below_neck
 from avatars.training.groom import groomed
 from avatars.training.hair import Hair
 from avatars.training.loop import Trainer
@@ -49,7 +50,9 @@ def bare(trainer: Trainer) -> Splats:
     color = np.where(hair[:, None], 0.3 * shade * [1.0, 0.8, 0.6], trained.color).astype(np.float32)
     size = np.where(hair[:, None], np.log([0.8, 0.25, 0.15]), trained.log_scale).astype(np.float32)
     seen = np.where(shown > 0.03, trained.logit_opacity.clip(4.0), trained.logit_opacity)  # it was a short training
-    return replace(trained, color=color, log_scale=size, logit_opacity=seen.astype(np.float32))
+    found = replace(trained, color=color, log_scale=size, logit_opacity=seen.astype(np.float32))
+    gone = below_neck(head, found, model.rest_means().numpy(), shown)  # the scene ends there
+    return replace(found, **{name: value[~gone] for name, value in vars(found).items()})
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,11 @@ def hairy(trainer: Trainer, bare: Splats) -> Splats:
 
 def _groomed(trainer: Trainer, splats: Splats) -> Splats:
     return groomed(trainer.shaped()[0], splats, trainer.model.network, trainer.poses, trainer.camera, _ROWS)
+
+
+def _rest(trainer: Trainer, splats: Splats) -> np.ndarray:
+    model = AvatarModel(trainer.shaped()[0], splats, trainer.model.network)
+    return model.rest_means().detach().numpy().astype(float)
 
 
 def _seen(trainer: Trainer, splats: Splats, yaw: float, row: int = 9) -> np.ndarray:
@@ -113,8 +121,7 @@ def test_strands_lie_on_the_skull_and_fall(trainer: Trainer, bare: Splats, hairy
 
 
 def test_hair_hangs_behind_the_neck_if_it_does_beside_it(trainer: Trainer, bare: Splats) -> None:
-    model = trainer.model
-    rest, shown = model.rest_means().numpy().astype(float), np.ones(len(bare))
+    rest, shown = _rest(trainer, bare), np.ones(len(bare))
     short = Hair(trainer.shaped()[0], bare, rest, shown)
     assert short.known
     assert short.behind_neck(np.random.default_rng(0)) is None
@@ -144,14 +151,14 @@ def test_a_head_without_a_neck_grows_hair_on_its_scalp_alone(trainer: Trainer, b
     head = trainer.shaped()[0]
     ends = replace(head, regions={name: value for name, value in head.regions.items() if name != "neck"})
     shown = np.where(np.random.default_rng(0).uniform(size=len(bare)) < 0.5, 0.0, 1.0)
-    hair = Hair(ends, bare, trainer.model.rest_means().numpy().astype(float), shown)
+    hair = Hair(ends, bare, _rest(trainer, bare), shown)
     assert hair.behind_neck(np.random.default_rng(0)) is None
     assert len(hair.on_scalp(np.random.default_rng(0))) > 50
 
 
 def test_a_head_of_which_no_hair_was_seen_grows_none(trainer: Trainer, bare: Splats) -> None:
     shown = np.where(kinds(trainer.shaped()[0])[bare.triangle] == SCALP, 0.0, 1.0)
-    assert not Hair(trainer.shaped()[0], bare, trainer.model.rest_means().numpy(), shown).known
+    assert not Hair(trainer.shaped()[0], bare, _rest(trainer, bare), shown).known
 
 
 def test_what_is_too_faint_to_be_drawn_is_not_kept(trainer: Trainer, bare: Splats) -> None:
