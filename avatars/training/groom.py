@@ -30,12 +30,12 @@ _VIEWS, _LAYERS = 64, 16
 """Frames in which it must not show, and how often it is looked for what shows once what was before it is gone."""
 _SINKS, _SINK = 4, 0.0015
 """How often what shows is first laid lower, and by how much, m: a head's outline says how high it may stand."""
-_SPLITS = 2
+_SPLITS, _NEVER = 2, -1
 """How often cloth that shows is then split into four of half the size: what lies beside the edge of the pictures
 reaches into them, and without it a gap is left between the cloth that was filmed and that which was not."""
 _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _MOST = 0.2
-"""Hair to grow at most, of all splats."""
+"""Hair to grow at most, of all splats, and cloth up to which it is split."""
 
 
 def groomed(
@@ -57,7 +57,7 @@ def groomed(
     cloth = cloth_behind(head, splats, rest, shown) or nothing
     hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing
     grown = _joined(cloth, hair)
-    splits = np.r_[np.full(len(cloth), _SPLITS), np.zeros(len(hair), int)]
+    splits = np.r_[np.full(len(cloth), _SPLITS), np.full(len(hair), _NEVER)]
     if not len(grown):
         return splats
     pose = poses.pose[torch.from_numpy(rows)]
@@ -72,7 +72,8 @@ def groomed(
         if layer < _SINKS:
             grown.mean[intrudes, 2] -= _SINK / grown.extent[intrudes]
         else:
-            parted = intrudes & (splits > 0)
+            room = round(_MOST * len(splats)) - int((~intrudes & (splits != _NEVER)).sum())
+            parted = np.flatnonzero(intrudes & (splits > 0))[: max(0, room // len(_CORNERS))]
             grown = _joined(_taken(grown, ~intrudes), _split(_taken(grown, parted)))
             splits = np.r_[splits[~intrudes], np.repeat(splits[parted] - 1, len(_CORNERS))]
     return _joined(splats, grown)

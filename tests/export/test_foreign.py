@@ -342,7 +342,7 @@ def test_build_takes_clip_and_track_from_our_own_dataset(avatar, tmp_path):
     again = load_track(tmp_path / "x.run" / "track.safetensors")
     assert np.array_equal(again.expression, track.expression)
     assert np.array_equal(load_clip(tmp_path / "x.run" / "clip").frames, frames)
-    assert len(Avatar.load(tmp_path / "x.avatar").splats) == 500
+    assert 450 <= len(Avatar.load(tmp_path / "x.avatar").splats) <= 600  # what is seen, and a fifth of that
 
 
 def _poses(track):
