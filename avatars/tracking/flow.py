@@ -28,7 +28,7 @@ _STILL = np.eye(2, 3)
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """N features below the chin over T frames; of the room, where cloth has none and the camera moves."""
+    """N features below the chin over T frames, or of the room (see `feature_flow`)."""
 
     reference: int
     """The frame they were found in."""
@@ -72,8 +72,8 @@ def feature_flow(clip: Clip, rows: np.ndarray, progress: Callable[[float], None]
 
     Who leans forward or sinks in the chair takes features out of the picture. Then those of the last frame that still
     had some are followed, and what was followed before is looked for again. Frames in which less than a dozen are seen
-    lie between those before and after them. Where cloth has no features at all and the camera moves, the torso is taken
-    to stand still in the room. A few pictures at a time are in memory.
+    lie between those before and after them. Where the middle frame shows none of cloth and the camera moves, the torso
+    is taken to stand still in the room. A few pictures at a time are in memory.
 
     Args:
         rows: [T] indices of the clip's frames.

@@ -32,7 +32,8 @@ _SINKS, _SINK = 4, 0.0015
 """How often what shows is first laid lower, and by how much, m: a head's outline says how high it may stand."""
 _SPLITS, _NEVER = 2, -1
 """How often cloth that shows is then split into four of half the size: what lies beside the edge of the pictures
-reaches into them, and without it a gap is left between the cloth that was filmed and that which was not."""
+reaches into them, and without it a gap is left between the cloth that was filmed and that which was not. Hair never is.
+"""
 _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _MOST = 0.2
 """Hair to grow at most, of all splats, and cloth up to which it is split."""
