@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from avatars import files  # noqa: E402
 from avatars.raster import native, ops, reference  # noqa: E402
-from avatars.splats.binding import Binding, bind_reference  # noqa: E402
+from avatars.splats.binding import Binding, bind_reference, ellipsoids  # noqa: E402
 
 # Called with lists of tensors, which a type checker cannot count.
 render_bound: Any = ops.render_bound
@@ -109,7 +109,8 @@ class Scene:
         from avatars.geometry import quaternion_from_matrix
 
         with torch.no_grad():
-            means, turn, scale, opacity, color = bind(self.vertices, self.binding, *self.params.values(), self.delta)
+            means, shape, _, opacity, color = bind(self.vertices, self.binding, *self.params.values(), self.delta)
+            turn, scale = ellipsoids(shape)
             tensors = (means, quaternion_from_matrix(turn), scale, opacity, color)
             return [t.contiguous().requires_grad_() for t in tensors]
 

@@ -95,12 +95,13 @@ class Case:
     def free(self) -> list[Tensor]:
         """The same Gaussians in the world: means, quats, scales, opacities, colors, with a leading B."""
         from avatars.geometry import quaternion_from_matrix
-        from avatars.splats.binding import bind_reference
+        from avatars.splats.binding import bind_reference, ellipsoids
 
         bind: Any = bind_reference
         with torch.no_grad():
             params = [value.cpu() for value in self.params.values()]
-            means, turn, scale, opacity, color = bind(self.vertices.cpu(), self.binding, *params, self.delta.cpu())
+            means, shape, _, opacity, color = bind(self.vertices.cpu(), self.binding, *params, self.delta.cpu())
+            turn, scale = ellipsoids(shape)
             tensors = (means, quaternion_from_matrix(turn), scale, opacity, color)
             return [t.contiguous().to(self.device) for t in tensors]
 

@@ -17,7 +17,7 @@ from ..data import Camera, Motion
 from ..errors import InputError
 from ..motion.retarget import Retarget
 from ..splats.avatar import Avatar
-from ..splats.binding import bind_reference
+from ..splats.binding import bind_reference, ellipsoids
 from ..splats.model import AvatarModel, Pose
 
 FACING = np.diag([1.0, -1.0, -1.0])
@@ -135,7 +135,7 @@ def posed(avatar: Avatar, pose: Pose, model: AvatarModel | None = None) -> Posed
         p[name].double() for name in ("mean", "quaternion", "log_scale", "logit_opacity", "color")
     )
     delta = model.delta(model.weights(pose))
-    means, rotations, scales, opacities, colors = bind_reference(
+    means, shapes, _, opacities, colors = bind_reference(
         model.vertices(pose).double(),
         model.binding,
         mean,
@@ -145,6 +145,7 @@ def posed(avatar: Avatar, pose: Pose, model: AvatarModel | None = None) -> Posed
         color,
         None if delta is None else delta.double(),
     )
-    wxyz = geometry.quaternion_from_matrix(rotations[0])
-    arrays = (x.numpy().astype(np.float32) for x in (means[0], wxyz, scales[0], opacities[0], colors[0]))
+    rotations, scales = ellipsoids(shapes[0])
+    wxyz = geometry.quaternion_from_matrix(rotations)
+    arrays = (x.numpy().astype(np.float32) for x in (means[0], wxyz, scales, opacities[0], colors[0]))
     return PosedSplats(*arrays).moved(Rest.of(avatar).canonical_from_world)

@@ -3,8 +3,10 @@
 Two sparse linear operators turn posed vertices into two tangent vectors per vertex, T = A @ vertices and
 S = B @ vertices. A row is the least-squares deformation gradient of the vertex's ring of neighbours applied to a unit
 rest tangent: at rest T and S are orthonormal, and they follow every rotation and stretch. A splat interpolates
-position, T and S between the corners of its triangle (no cracks at edges), and from them takes its frame and its
-growth. Bound splats follow GaussianAvatars (Qian et al., CVPR 2024); the smooth frame is this project's own.
+position, T and S between the corners of its triangle (no cracks at edges), and from them takes its frame, its growth,
+and how its shape is drawn out: skin that a blink unfolds or a smile pulls wide stretches one way, and its splats with
+it. Bound splats follow GaussianAvatars (Qian et al., CVPR 2024), which lets them grow alike in all directions; the
+smooth frame and the drawn-out shape are this project's own.
 """
 
 from __future__ import annotations
@@ -90,16 +92,28 @@ class Binding:
             raise InputError(f"barycentric must be [{count}, 3] and extent [{count}]")
         operator, transposed = tangent_operators(rest, faces)
         corner = faces[triangle].reshape(count, 3)
+        return Binding._of(operator, transposed, corner, barycentric, extent)
+
+    @staticmethod
+    def _of(
+        operator: Operator, transposed: Operator, corner: np.ndarray, barycentric: np.ndarray, extent: np.ndarray
+    ) -> Binding:
         use = np.argsort(corner.reshape(-1), kind="stable")
-        use_start = np.concatenate([[0], np.cumsum(np.bincount(corner.reshape(-1), minlength=len(rest)))])
+        count = np.bincount(corner.reshape(-1), minlength=len(operator.start) - 1)
         return Binding(
             operator,
             transposed,
             np.ascontiguousarray(corner, np.int32),
             np.array(barycentric, np.float32, order="C"),
             np.array(extent, np.float32, order="C"),
-            use_start.astype(np.int32),
+            np.concatenate([[0], np.cumsum(count)]).astype(np.int32),
             use.astype(np.int32),
+        )
+
+    def part(self, chosen: np.ndarray) -> Binding:
+        """Of some of the splats, [N] bool or indices, on the same mesh."""
+        return Binding._of(
+            self.operator, self.transposed, self.corner[chosen], self.barycentric[chosen], self.extent[chosen]
         )
 
     @property
@@ -136,6 +150,31 @@ def frames(t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     return frame, stretch
 
 
+def drawn_out(t: Tensor, s: Tensor) -> Tensor:
+    """[..., 3, 3] what the surface does to a splat's shape in the axes of its frame, from tangent vectors [..., 3].
+
+    Along the surface that is its own deformation (T and S are its columns), held to the limits of a stretch, and along
+    the normal the mean growth. A flat pair gives `MIN_STRETCH` and no gradient.
+    """
+    frame, stretch = frames(t, s)
+    area = torch.linalg.cross(t, s).square().sum(-1)
+    fine = (area > MIN_AREA**2) & (t.square().sum(-1) > MIN_AREA**2)
+    unit = torch.eye(3, dtype=t.dtype, device=t.device)
+    length = torch.where(fine[..., None], t, unit[0]).norm(dim=-1)
+    across = torch.where(fine, area, torch.ones_like(area)).sqrt() / length
+    shear = (s * frame[..., 0]).sum(-1).clamp(-MAX_STRETCH, MAX_STRETCH)
+    zero = torch.zeros_like(stretch)
+    along, across, shear = (
+        torch.where(fine, value, flat)
+        for value, flat in (
+            (length.clamp(MIN_STRETCH, MAX_STRETCH), stretch), (across.clamp(MIN_STRETCH, MAX_STRETCH), stretch),
+            (shear, zero),
+        )
+    )  # fmt: skip
+    rows = torch.stack([along, shear, zero, zero, across, zero, zero, zero, stretch], -1)
+    return rows.unflatten(-1, (3, 3))
+
+
 def bind_reference(
     vertices: Tensor,
     binding: Binding,
@@ -154,19 +193,28 @@ def bind_reference(
         delta: [B, N, 9] added to mean (3), rotation vector (3, to first order) and colour (3), or None.
 
     Returns:
-        means [B, N, 3] m, rotations [B, N, 3, 3], scales [B, N, 3] m, opacities [B, N], colours [B, N, 3].
+        means [B, N, 3] m, shapes [B, N, 3, 3] m (shape @ shape^T is the covariance; see `ellipsoids`), axes
+        [B, N, 3, 3] of the splats before they are drawn out, opacities [B, N], colours [B, N, 3].
     """
     batch, count = len(vertices), len(binding)
     position, t, s = binding.surface(vertices)
     frame, stretch = frames(t, s)
     if delta is None:
         delta = vertices.new_zeros(batch, count, 9)
-    size = (torch.from_numpy(binding.extent).to(vertices.dtype) * stretch)[..., None]
-    means = position + (frame @ ((mean + delta[..., :3]) * size)[..., None]).squeeze(-1)
+    extent = torch.from_numpy(binding.extent).to(vertices.dtype)[:, None]
+    offset = (mean + delta[..., :3]) * extent * stretch[..., None]
+    means = position + (frame @ offset[..., None]).squeeze(-1)
     turn = torch.cat([torch.ones_like(delta[..., :1]), 0.5 * delta[..., 3:6]], -1)
-    rotations = frame @ (geometry.matrix_from_quaternion(quaternion) @ geometry.matrix_from_quaternion(turn))
+    own = geometry.matrix_from_quaternion(quaternion) @ geometry.matrix_from_quaternion(turn)
+    shapes = frame @ drawn_out(t, s) @ (own * (log_scale.exp() * extent)[:, None, :])
     opacities = torch.sigmoid(logit_opacity).expand(batch, count)
-    return means, rotations, log_scale.exp() * size, opacities, color + delta[..., 6:9]
+    return means, shapes, frame @ own, opacities, color + delta[..., 6:9]
+
+
+def ellipsoids(shapes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations [..., 3, 3] and scales [..., 3] of Gaussians with covariance shape @ shape^T; without gradients."""
+    axes, scales, _ = torch.linalg.svd(shapes.detach())
+    return axes * torch.linalg.det(axes)[..., None, None], scales
 
 
 def local_frames(

@@ -80,11 +80,11 @@ class Figure:
     def splats(self) -> Splatted:
         """The Gaussians themselves; covariances in square centimetres survive half precision."""
         p = self._model.parameters
-        means, turns, scales, opacities, colors = bind_reference(
+        means, shapes, _, opacities, colors = bind_reference(
             self.vertices, self._model.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"],
             p["color"], self._delta,
         )  # fmt: skip
-        axes = turns[0] * (scales[0] * UNITS)[:, None, :]
+        axes = shapes[0] * UNITS
         return Splatted(
             centers=(means[0] * UNITS).numpy(),
             covariances=(axes @ axes.transpose(1, 2)).numpy(),

@@ -16,7 +16,7 @@ from avatars.heads.arkit import NAMES, admissible
 from avatars.motion.retarget import Retarget
 from avatars.raster.mesh import rasterize_mesh
 from avatars.splats.avatar import Avatar
-from avatars.splats.binding import bind_reference
+from avatars.splats.binding import bind_reference, ellipsoids
 from avatars.splats.model import AvatarModel, Pose
 from avatars.training.views import expressed, rest_pose
 
@@ -121,13 +121,13 @@ class Measure:
         """
         p, model = self.model.parameters, self.model
         vertices = model.vertices(pose)
-        means, _, scales, _, _ = bind_reference(
+        means, shapes, *_ = bind_reference(
             vertices, model.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"],
             p["color"], model.delta(model.weights(pose)),
         )  # fmt: skip
         away = np.linalg.norm(means[0].numpy() - self.middle, axis=1)
         left = (means - model.binding.surface(vertices)[0])[0].norm(dim=1).numpy()
-        return away / self.radius, scales[0].amax(1).numpy() / self.radius, left / self.radius
+        return away / self.radius, ellipsoids(shapes[0])[1].amax(1).numpy() / self.radius, left / self.radius
 
     def _holes(self, pose: Pose) -> float:
         face, alpha = self.face_and_alpha(pose)

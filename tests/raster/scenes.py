@@ -85,13 +85,13 @@ def reference_bound(
     size: tuple[int, int] = (WIDTH, HEIGHT),
 ) -> ops.Rendered:
     """`ops.render_bound` in plain torch, any float dtype."""
-    means, rotations, scales, opacities, colors = bind_reference(tensors[0], binding, *tensors[1:7])
-    shapes, (intrinsics, pose) = rotations * scales[..., None, :], tensors[7:9]
+    means, shapes, axes, opacities, colors = bind_reference(tensors[0], binding, *tensors[1:7])
+    intrinsics, pose = tensors[7:9]
 
     def draw(colors: Tensor, background: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         return reference.rasterize_shapes(means, shapes, opacities, colors, intrinsics, pose, *size, background)
 
-    normals = reference.normals_from(means, rotations, scales, colors, pose)
+    normals = reference.normals_from(means, axes, tensors[3].exp().expand_as(means), colors, pose)
     return ops.Rendered(*draw(colors, background), normal=draw(normals, None)[0])
 
 

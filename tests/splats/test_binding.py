@@ -8,7 +8,16 @@ import torch
 
 from avatars import geometry
 from avatars.errors import InputError
-from avatars.splats.binding import Binding, bind_reference, frames, local_frames, rest_tangents, vertex_normals
+from avatars.splats.binding import (
+    Binding,
+    bind_reference,
+    drawn_out,
+    ellipsoids,
+    frames,
+    local_frames,
+    rest_tangents,
+    vertex_normals,
+)
 
 
 def grid(n: int = 7, bump: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,15 +81,53 @@ def test_bound_splats_move_rigidly_with_a_rigid_head_and_grow_with_it():
     g = torch.Generator().manual_seed(0)
     params = [torch.randn(50, *shape, generator=g, dtype=torch.float64) for shape in ((3,), (4,), (3,), (), (3,))]
     rest = torch.from_numpy(vertices)[None]
-    means, rotations, scales, opacities, colors = bind_reference(rest, binding, *params, None)
+    means, shapes, axes, opacities, colors = bind_reference(rest, binding, *params, None)
     turn = geometry.matrix_from_rotvec(torch.tensor([0.3, -0.8, 0.4], dtype=torch.float64))
     shift, grow = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64), 1.5
     moved = bind_reference(grow * rest @ turn.T + shift, binding, *params, None)
     np.testing.assert_allclose(moved[0], grow * means @ turn.T + shift, atol=1e-6)
-    np.testing.assert_allclose(moved[1], turn @ rotations, atol=1e-5)
-    np.testing.assert_allclose(moved[2], grow * scales, rtol=1e-5)
+    np.testing.assert_allclose(moved[1], grow * turn @ shapes, atol=1e-6)
+    np.testing.assert_allclose(moved[2], turn @ axes, atol=1e-5)
     assert torch.equal(moved[3], opacities)
     assert torch.equal(moved[4], colors)
+
+
+@pytest.mark.parametrize("wide", [1.0, 1.7, 3.0])
+@pytest.mark.parametrize("tall", [0.5, 1.0, 2.2])
+def test_splats_are_drawn_out_as_the_surface_is(wide: float, tall: float) -> None:
+    """A plane stretched along x and y, then sheared and turned: what lies in it is carried by the same matrix."""
+    vertices, faces = grid(9)
+    vertices[:, 2] = 0
+    binding = random_binding(vertices, faces)
+    g = torch.Generator().manual_seed(0)
+    params = [torch.randn(50, *shape, generator=g, dtype=torch.float64) for shape in ((3,), (4,), (3,), (), (3,))]
+    rest = torch.from_numpy(vertices)[None]
+    shapes = bind_reference(rest, binding, *params, None)[1]
+    normal = (wide * tall) ** 0.5
+    carry = torch.tensor([[wide, 0.6, 0], [0, tall, 0], [0, 0, normal]], dtype=torch.float64)
+    turn = geometry.matrix_from_rotvec(torch.tensor([0.3, -0.8, 0.4], dtype=torch.float64))
+    moved = bind_reference(rest @ (turn @ carry).T, binding, *params, None)[1]
+    want = turn @ carry @ shapes
+    np.testing.assert_allclose(moved @ moved.mT, want @ want.mT, atol=1e-5 * float(want.abs().max()) ** 2)
+    rotations, scales = ellipsoids(moved)
+    np.testing.assert_allclose(torch.linalg.det(rotations), 1.0, atol=1e-9)
+    rebuilt = rotations * scales[..., None, :]
+    np.testing.assert_allclose(rebuilt @ rebuilt.mT, moved @ moved.mT, atol=1e-12)
+
+
+def test_a_fold_draws_nothing_out_beyond_its_limits() -> None:
+    t = torch.tensor([[9.0, 0, 0], [0.01, 0, 0], [1.0, 0, 0], [1, 0, 0]], dtype=torch.float64, requires_grad=True)
+    s = torch.tensor([[0, 0.01, 0], [0, 9.0, 0], [50.0, 1, 0], [2, 0, 0]], dtype=torch.float64, requires_grad=True)
+    out = drawn_out(t, s)
+    np.testing.assert_allclose(
+        torch.diagonal(out.detach(), dim1=1, dim2=2)[:, :2], [[4, 0.25], [0.25, 4], [1, 1], [0.25, 0.25]]
+    )
+    np.testing.assert_allclose(out[:, 0, 1].detach(), [0, 0, 4, 0])
+    out.sum().backward()
+    assert t.grad is not None
+    assert s.grad is not None
+    assert t.grad.isfinite().all()
+    assert float(t.grad[3].abs().sum() + s.grad[3].abs().sum()) == 0
 
 
 def test_delta_moves_turns_and_tints():
@@ -93,10 +140,10 @@ def test_delta_moves_turns_and_tints():
     delta = torch.zeros(1, 50, 9, dtype=torch.float64)
     delta[..., 2], delta[..., 5], delta[..., 8] = 0.5, 0.01, 0.25
     moved = bind_reference(rest, binding, zero, quaternion, zero, zero[:, 0], zero, delta)
-    normal = plain[1][..., 2]
+    normal = plain[2][..., 2]
     step = moved[0] - plain[0]
-    np.testing.assert_allclose(step, 0.5 * plain[2][..., :1] * normal, atol=1e-9)
-    angle = geometry.rotvec_from_matrix(plain[1].transpose(-1, -2) @ moved[1])
+    np.testing.assert_allclose(step, 0.5 * torch.from_numpy(binding.extent)[:, None] * normal, atol=1e-6)
+    angle = geometry.rotvec_from_matrix(plain[2].transpose(-1, -2) @ moved[2])
     np.testing.assert_allclose(angle, torch.tensor([0, 0, 0.01]).expand(1, 50, 3), atol=1e-6)
     assert torch.equal(moved[4], delta[..., 6:])
 

@@ -52,10 +52,15 @@ void main() {
   float area = length(n);
   mat3 frame = mat3(1.0);
   float stretch = 0.25;
+  mat3 drawn = mat3(stretch);
   if (area > 1e-8 && dot(t, t) > 1e-16) {
     vec3 e0 = normalize(t), e2 = n / area;
     frame = mat3(e0, cross(e2, e0), e2);
     stretch = clamp(sqrt(area), 0.25, 4.0);
+    float along = length(t);
+    drawn[0].x = clamp(along, 0.25, 4.0);
+    drawn[1].xy = vec2(clamp(dot(s, e0), -4.0, 4.0), clamp(area / along, 0.25, 4.0));
+    drawn[2].z = stretch;
   }
   vec3 moved = vec3(0.0), turned = vec3(0.0), tint = vec3(0.0);
   for (int k = 0; k < uCount; k++) {
@@ -64,9 +69,9 @@ void main() {
     tint += uWeights[k] * vec3(texelFetch(uBases, ivec3(at, 3 * k + 2), 0).rgb);
   }
   float size = scale.w * stretch;
-  mat3 shape = frame * rotation(turn) * rotation(vec4(1.0, 0.5 * uSteps.y * turned));
+  mat3 shape = frame * drawn * rotation(turn) * rotation(vec4(1.0, 0.5 * uSteps.y * turned));
   vec3 color = look.rgb + uSteps.z * tint;
-  vec3 sigma = scale.xyz * size * uGrow;
+  vec3 sigma = scale.xyz * scale.w * uGrow;
   oCentre = vec4(origin + frame * ((local.xyz + uSteps.x * moved) * size), look.a);
   oFirst = vec4(shape[0] * sigma.x, color.r);
   oSecond = vec4(shape[1] * sigma.y, color.g);
