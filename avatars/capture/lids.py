@@ -6,9 +6,10 @@ import numpy as np
 
 from .faces import EYE_L_INNER, EYE_L_OUTER, EYE_R_INNER, EYE_R_OUTER
 
-_UPPER = np.array([[386, 385, 387], [159, 158, 160]])
-_LOWER = np.array([[374, 380, 373], [145, 153, 144]])
-_CORNERS = np.array([[EYE_L_INNER, EYE_L_OUTER], [EYE_R_INNER, EYE_R_OUTER]])
+UPPER = np.array([[386, 385, 387], [159, 158, 160]])
+LOWER = np.array([[374, 380, 373], [145, 153, 144]])
+CORNERS = np.array([[EYE_L_INNER, EYE_L_OUTER], [EYE_R_INNER, EYE_R_OUTER]])
+"""Landmarks of the left and the right eye: three pairs of upper and lower lid, and the corners."""
 
 
 def opening(points: np.ndarray) -> np.ndarray:
@@ -20,4 +21,4 @@ def opening(points: np.ndarray) -> np.ndarray:
     def length(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.linalg.norm(points[..., a, :] - points[..., b, :], axis=-1)
 
-    return length(_UPPER, _LOWER).mean(-1) / np.maximum(length(_CORNERS[:, 0], _CORNERS[:, 1]), 1e-6)
+    return length(UPPER, LOWER).mean(-1) / np.maximum(length(CORNERS[:, 0], CORNERS[:, 1]), 1e-6)

@@ -13,6 +13,7 @@ from ..data import Camera, Clip, Track
 from ..errors import FileFormatError, TrackingError
 from ..heads.head import Head
 from .denoise import denoised, steadied
+from .lids import shut_lids
 from .residuals import LandmarkModel
 from .solve import Solver
 from .torso import track_torso
@@ -46,17 +47,19 @@ def track(clip: Clip, head: Head, progress: Callable[[float, str], None] | None 
     say = progress or (lambda share, news: None)
     state = solver.run(lambda share, news: say(_FACE_SHARE * share, news))
     camera = Camera(state.focal, state.focal, width / 2, height / 2, width, height)
+    person = head.shape(state.identity)
     torso_rotation, torso_translation = track_torso(
-        clip, rows, state.rotation, state.translation, head.shape(state.identity), camera,
+        clip, rows, state.rotation, state.translation, person, camera,
         lambda share: say(_FACE_SHARE + (1 - _FACE_SHARE) * share, "following the torso"),
     )  # fmt: skip
+    expression = steadied(state.expression, head.expression_names, landmarks, clip.size)
     error = solver.errors()[:, solver.model.valid] / solver.scale
     return Track(
         identity=state.identity.astype(np.float32),
         camera=camera,
         frame=rows.astype(np.int64),
         times=clip.times[rows],
-        expression=steadied(state.expression, head.expression_names, landmarks, clip.size).astype(np.float32),
+        expression=shut_lids(expression, landmarks, person).astype(np.float32),
         rotation=Rotation.from_matrix(state.rotation).as_rotvec().astype(np.float32),
         translation=state.translation.astype(np.float32),
         torso_rotation=Rotation.from_matrix(torso_rotation).as_rotvec().astype(np.float32),

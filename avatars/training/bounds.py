@@ -26,6 +26,10 @@ _FAR, _LID_REACH, _EYE_REACH, _FLESH_REACH = 1.5, 1.2, 0.7, 0.4
 """How far a splat may leave its seat on the skin, on lids, on an eyeball and on tongue or throat, in extents."""
 _FARTHEST = (0.02, 0.02, 0.006)
 """The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
+SUNK, _COVER = 0.0008, 0.0003
+"""How far splats of an eyeball lie below its mesh at least, and those of lids below theirs at most, in m: splats are
+drawn in the order of their centres, and a lid half-way down clears the eyeball by less than a millimetre.
+"""
 _RISE = 0.5
 """How far a splat may rise above bare skin, in extents: what floats before a face looks right from the front only."""
 _TONES, _CONTRAST, CLOSE = 24, 0.15, 0.006
@@ -50,7 +54,7 @@ _BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
 def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     """Bounds of the mean [N, 3] in extents, a mask [N, 9] of what bases may move, and limits [N, 1] of log aspect.
 
-    Splats on the skin stay near it, else they show beside it from the side. Those of the eyeballs stay on or under its
+    Splats on the skin stay near it, else they show beside it from the side. Those of the eyeballs stay under its
     surface, and no basis moves them: a highlight that hovers in front of the eye would shine through closed lids. Nor
     those of lids, which the mesh closes well: a film has a blink or two, and what bases make of their few frames is
     lashes smeared below the eye in the next one. What lies in the mouth does not bend either: what a narrow opening
@@ -60,16 +64,17 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     low, high = torch.full_like(mean, -_FAR), torch.full_like(mean, _FAR)
     fill = beside(model).cpu()
 
-    eye, lid, inner = (
-        torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), ("eyelids",), INTERIOR)
-    )
+    eye, inner = (torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), INTERIOR))
+    lid = lids(model).cpu()
     low[lid], high[lid] = -_LID_REACH, _LID_REACH
     low[inner], high[inner] = -_FLESH_REACH, _FLESH_REACH
     teeth = torch.from_numpy(part(model, *TEETH))
     low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
-    high[eye, 2] = 0.0
-    farthest = torch.tensor(_FARTHEST) / torch.from_numpy(model.binding.extent)[:, None]
+    extent = torch.from_numpy(model.binding.extent)
+    farthest = torch.tensor(_FARTHEST) / extent[:, None]
     low, high = torch.maximum(low, -farthest), torch.minimum(high, farthest)
+    low[eye, 2], high[eye, 2] = (edge - SUNK / extent[eye] for edge in (low[eye, 2], 0.0))
+    low[lid, 2] = torch.maximum(low, -_COVER / extent[:, None])[lid, 2]
     bare = torch.from_numpy(part(model, *_BARE) & ~part(model, *_HAIRY))
     high[bare, 2] = high[bare, 2].clamp_max(_RISE)
     low[fill | teeth], high[fill | teeth] = -np.inf, np.inf
@@ -100,7 +105,7 @@ class Tones:
 def tones(model: AvatarModel) -> Tones:
     """Of a model before training: what lies on bare skin looks like the skin around it, so that no pair of thin splats,
     one black and one white, and none on an outline makes up from the front what are smudges from the side, nor grey
-    slivers, which skin, however light or dark, never is; and lips are no teeth.
+    slivers, which skin, however light or dark, never is; lips are no teeth, and lids no eyeballs.
     """
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
@@ -114,6 +119,10 @@ def tones(model: AvatarModel) -> Tones:
         low[close], high[close] = kin.min(1) - _CONTRAST, kin.max(1) + _CONTRAST
         most[close] = _PALER * np.quantile(kin[..., 1:] / kin[..., :1].clip(0.05), _USUAL, axis=1)
         bright[close] = np.percentile(kin[..., :1], _GLOSSY, axis=1)
+        lid = lids(model).cpu().numpy()
+        if lid.any() and (skin & ~lid).sum() >= _TONES:
+            around = color[skin & ~lid][KDTree(places[skin & ~lid]).query(places[lid], _TONES)[1]]
+            high[lid] = around.max(1) + _CONTRAST
     lips = part(model, "lips")
     if lips.sum() >= _TONES:
         most[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)
@@ -127,6 +136,14 @@ def part(model: AvatarModel, *names: str) -> np.ndarray:
     head = model.head.head
     mask = np.logical_or.reduce([head.regions[name] for name in names if name in head.regions])
     return mask[model.binding.corner].all(1)
+
+
+def lids(model: AvatarModel) -> Tensor:
+    """[N] bool: splats of eyelids, those on their rim included: what a blink unfolds goes on for a triangle."""
+    region = model.head.head.regions.get("eyelids")
+    if region is None:
+        return torch.zeros(len(model.binding), dtype=torch.bool, device=model.device)
+    return torch.from_numpy(region[model.binding.corner].any(1)).to(model.device) & ~beside(model)
 
 
 def plain(model: AvatarModel) -> np.ndarray:

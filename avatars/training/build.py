@@ -168,7 +168,7 @@ def trained(
     return avatar, result
 
 
-_TRACKING = 8
+_TRACKING = 9
 """Raise it when tracks come out differently: those of older runs are made again."""
 
 
@@ -190,7 +190,7 @@ def tracked_clip(
     return found
 
 
-_TRAINING = 10
+_TRAINING = 11
 """Raise it when a person's head, or what is seeded on it, comes out differently: half a training would not fit."""
 
 

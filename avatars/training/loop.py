@@ -28,6 +28,7 @@ from ..splats.model import AvatarModel, Pose, camera_tensors
 from ..splats.rebind import rebound
 from ..splats.seeding import View, screen, seed
 from . import checkpoint, metrics
+from .blinks import Blinks
 from .calm import calm
 from .frames import FrameStore, Supervision
 from .occlusion import Occlusion
@@ -47,6 +48,8 @@ _VEILED = 0.5
 """Share of the steps in which what the head hides has a random colour."""
 _SIDES_FROM, _SIDES_EVERY = 0.3, 8
 """Share of the steps after which, and how often, surfaces are pulled shut, and made smooth, from random sides."""
+_BLINKS_EVERY = 4
+"""How often lids are shut."""
 _SAVE_SECONDS = 20.0
 _PEEK_EVERY, _PEEKS = 500, 4
 
@@ -101,7 +104,7 @@ class Trainer:
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
         rough = roughness(self.model, self.poses, self.store, rows, self.camera)
-        self.speckle = Speckle(self.model, self.camera, rough)
+        self.speckle, self.blinks = Speckle(self.model, self.camera, rough), Blinks(self.model, self.camera)
         turns = rotvec_from_matrix(seen.rotation @ seen.rotation[0].T)
         self.shares = np.cumsum(rarity(seen.expression.numpy(), turns.numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
@@ -185,6 +188,8 @@ class Trainer:
         if done >= _SIDES_FROM and self.iteration % _SIDES_EVERY == 0:
             self.sides.pull(self.poses.row(row), rng)
             self.speckle.smooth(self.poses.row(row), delta, rng)
+        if done >= _SIDES_FROM and self.iteration % _BLINKS_EVERY == _BLINKS_EVERY // 2:
+            self.blinks.shut(self.poses.row(row), rng)
         rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)
         self.optimizer.splats(rate)
         if delta is not None and weights is not None and delta.grad is not None:

@@ -35,6 +35,10 @@ _FADE, _FADE_EVERY = 5e-4, 16
 and how often that is done: what only a few frames ever asked for is gone in the end. Clothes keep theirs: how they fold
 has no mesh to fall back on.
 """
+_LIDS_FADE = 8.0
+"""How much faster those of lids go: a film has a blink or two, and what bases make of so few frames are blotches in the
+next one; what is left is how lids are lit, and the shade of a crease that all frames but those have.
+"""
 _BETA1, _BETA2 = 0.9, 0.99
 _EPS = 1e-7
 """Against gradients of a mean over pixels. Adam's steps are blind to the size of a gradient; without a floor, splats
@@ -75,7 +79,8 @@ class Optimizer:
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
         self.basis_rates = torch.tensor(BASIS_RATES, dtype=torch.float32, device=device)
         worn = torch.from_numpy(model.head.head.bust_faces(model.binding.corner))
-        self.fading = (~worn).float()[:, None, None].to(device)
+        lids = bounds.lids(model).float()
+        self.fading = ((~worn).float().to(device) * (1 + (_LIDS_FADE - 1) * lids))[:, None, None]
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()

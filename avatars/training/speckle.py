@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..data import Camera
+from ..raster import ops
 from ..splats.model import AvatarModel, Pose, camera_tensors
 from . import bounds
 from .frames import FrameStore
@@ -31,7 +32,8 @@ _WEIGHT = 1.0
 steps along what the film says, and pictures lose .15 dB."""
 _SOLID = 0.8
 """Least alpha of a pixel that is asked: an outline's is of two things by right."""
-_GREY = 0.5
+GREY = 0.5
+"""Of what lies behind."""
 _FRAMES, _CLEAR, _ROUGHEST, _HAIRY = 12, 0.95, 0.9, 500
 """Frames in which hair is looked at, least matte of a pixel of it, quantile of how far these are from the median of
 those around them, and pixels that tell it."""
@@ -70,7 +72,7 @@ class Speckle:
         """
         camera = random_side(self._camera, pose, _YAW, rng)
         added = None if delta is None else delta.detach().requires_grad_()
-        off = self._off(pose, added, camera)
+        off = uneven(self._drawn(pose, added, camera))
         loss = _WEIGHT * off.abs().mean()
         even = np.isfinite(self._rough)
         self._learn(loss, added, delta, self._skin, self._tint, keep=bool(even))
@@ -99,23 +101,27 @@ class Speckle:
         tint = gradient - gradient.mean(1, keepdim=True)
         return torch.where(self._skin[:, None], gradient, tint).masked_fill_(self._worn[:, None], 0)
 
-    def _off(self, pose: Pose, delta: Tensor | None, camera: Camera) -> Tensor:
-        """[3, H, W] how far the picture's pixels are from the median of those around them, 0 on outlines."""
+    def _drawn(self, pose: Pose, delta: Tensor | None, camera: Camera) -> ops.Rendered:
+        """A picture that is differentiable with respect to colours, opacities and `delta` alone."""
         kept, (intrinsics, view) = self._model.parameters, camera_tensors(camera)
         with torch.no_grad():
             vertices = self._model.vertices(pose)
-        background = torch.full((3,), _GREY)
+        background = torch.full((3,), GREY)
         try:
             self._model.parameters = {k: v if k in _MOVED else v.detach() for k, v in kept.items()}
-            drawn = self._model.draw(vertices, delta, intrinsics, view, camera.width, camera.height, background)
+            return self._model.draw(vertices, delta, intrinsics, view, camera.width, camera.height, background)
         finally:
             self._model.parameters = kept
-        picture = drawn.color[0]
-        with torch.no_grad():
-            pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
-            median = torch.from_numpy(cv2.medianBlur(pixels, _WINDOW)).permute(2, 0, 1).to(picture.device)
-            solid = (drawn.alpha[0] > _SOLID).to(picture.dtype)
-        return (picture - median) * solid
+
+
+def uneven(drawn: ops.Rendered) -> Tensor:
+    """[3, H, W] how far the pixels of the first picture are from the median of those around them, 0 on outlines."""
+    picture = drawn.color[0]
+    with torch.no_grad():
+        pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+        median = torch.from_numpy(cv2.medianBlur(pixels, _WINDOW)).permute(2, 0, 1).to(picture.device)
+        solid = (drawn.alpha[0] > _SOLID).to(picture.dtype)
+    return (picture - median) * solid
 
 
 @torch.no_grad()
