@@ -60,7 +60,9 @@ class Blinks:
         if len(self._around):
             near = KDTree(head.template[self._around]).query(model.rest_means().numpy())[0] < _NEAR
         self._splats = torch.from_numpy(np.flatnonzero(near)).to(model.device)
-        self._lids = bounds.lids(model)[self._splats]
+        lids = bounds.lids(model).cpu()
+        self._able = bool(self._axes) and bool(lids.any())
+        self._lids = lids[near].to(model.device)
         self._balls = bounds.part(model, *_EYEBALLS)[near]
         self._binding = model.binding.part(near)
 
@@ -72,7 +74,7 @@ class Blinks:
             pose: one, in the host's memory, without a graph.
         """
         side, closed = random_side(self._camera, pose, _YAW, rng), float(rng.uniform(*_CLOSED))
-        if not self._axes or not bool(self._lids.any()):
+        if not self._able:
             return 0.0
         expression = pose.expression.clone()
         expression[:, self._axes] = expression[:, self._axes].clamp_min(closed)

@@ -16,7 +16,7 @@ from avatars.data import Splats
 from avatars.heads.head import Head
 from avatars.raster import ops
 from avatars.splats.bases import BasisNetwork, StateScale
-from avatars.splats.binding import local_frames
+from avatars.splats.binding import bind_reference, ellipsoids
 from avatars.splats.model import PARAMETERS, AvatarModel, Pose
 
 FREQUENCIES = 8
@@ -42,17 +42,14 @@ class RigidModel(AvatarModel):
         self.corners = torch.from_numpy(head.faces[splats.triangle].astype(np.int64))
         rest = torch.from_numpy(head.template)[None]
         origin, frame, size = (x[0] for x in self.triangles(rest))
-        place, turned, stretch = local_frames(
-            head.template, head.faces, head.template, splats.triangle, splats.barycentric
+        p = self.parameters
+        world, shapes, *_ = bind_reference(
+            rest, self.binding, p["mean"], p["quaternion"], p["log_scale"], p["logit_opacity"], p["color"], None
         )
-        offset = np.einsum("nij,nj->ni", turned, splats.mean * (splats.extent * stretch)[:, None])
-        world = torch.from_numpy((place + offset).astype(np.float32))
-        local = torch.einsum("nji,nj->ni", frame, world - origin) / size[:, None]
-        turn = frame.transpose(1, 2) @ torch.from_numpy(turned.astype(np.float32))
-        grown = torch.from_numpy((splats.extent * stretch).astype(np.float32)) / size
-        self.parameters["mean"] = local
-        self.parameters["quaternion"] = geometry.quaternion_from_matrix(turn)
-        self.parameters["log_scale"] = torch.from_numpy(splats.log_scale) + grown.log()[:, None]
+        turned, scales = ellipsoids(shapes[0].double())
+        self.parameters["mean"] = torch.einsum("nji,nj->ni", frame, world[0] - origin) / size[:, None]
+        self.parameters["quaternion"] = geometry.quaternion_from_matrix(frame.transpose(1, 2) @ turned.float())
+        self.parameters["log_scale"] = (scales.float() / size[:, None]).log()
 
     def triangles(self, vertices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Origin [B, N, 3], rotation [B, N, 3, 3] and size [B, N] of each splat's triangle in vertices [B, V, 3]."""

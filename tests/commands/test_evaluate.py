@@ -23,7 +23,8 @@ def test_avatars_are_measured_side_by_side(trained: Path, tmp_path: Path, capsys
     found = json.loads(target.read_text())
     other = found.pop("against")
     assert list(other) == ["gray"]
-    assert set(other["gray"]) == set(found)
+    # No face is found on gray, and in a training this short hardly one on the other.
+    assert {name for name in found if "redetected_px" not in name} >= set(other["gray"]) - {"lid_correlation"}
     assert other["gray"]["psnr"] < found["psnr"]
     for name in ("redetected_share", "landmark_redetected_share", "file_megabytes", "frames_per_second"):
         assert found[name] >= 0, name
