@@ -138,9 +138,8 @@ def frames(t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
 
     A flat pair (no area) gives the identity and no gradient.
     """
-    n = torch.linalg.cross(t, s)
+    n, fine = torch.linalg.cross(t, s), _has_frame(t, s)
     square = n.square().sum(-1)
-    fine = (square > MIN_AREA**2) & (t.square().sum(-1) > MIN_AREA**2)
     unit = torch.eye(3, dtype=t.dtype, device=t.device)
     safe_t, safe_n = torch.where(fine[..., None], t, unit[0]), torch.where(fine[..., None], n, unit[2])
     e0, e2 = geometry.normalize(safe_t), geometry.normalize(safe_n)
@@ -150,6 +149,11 @@ def frames(t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
     return frame, stretch
 
 
+def _has_frame(t: Tensor, s: Tensor) -> Tensor:
+    """[...] bool: whether tangent vectors [..., 3] span an area."""
+    return (torch.linalg.cross(t, s).square().sum(-1) > MIN_AREA**2) & (t.square().sum(-1) > MIN_AREA**2)
+
+
 def drawn_out(t: Tensor, s: Tensor) -> Tensor:
     """[..., 3, 3] what the surface does to a splat's shape in the axes of its frame, from tangent vectors [..., 3].
 
@@ -157,20 +161,10 @@ def drawn_out(t: Tensor, s: Tensor) -> Tensor:
     the normal the mean growth. A flat pair gives `MIN_STRETCH` and no gradient.
     """
     frame, stretch = frames(t, s)
-    area = torch.linalg.cross(t, s).square().sum(-1)
-    fine = (area > MIN_AREA**2) & (t.square().sum(-1) > MIN_AREA**2)
-    unit = torch.eye(3, dtype=t.dtype, device=t.device)
-    length = torch.where(fine[..., None], t, unit[0]).norm(dim=-1)
-    across = torch.where(fine, area, torch.ones_like(area)).sqrt() / length
-    shear = (s * frame[..., 0]).sum(-1).clamp(-MAX_STRETCH, MAX_STRETCH)
-    zero = torch.zeros_like(stretch)
-    along, across, shear = (
-        torch.where(fine, value, flat)
-        for value, flat in (
-            (length.clamp(MIN_STRETCH, MAX_STRETCH), stretch), (across.clamp(MIN_STRETCH, MAX_STRETCH), stretch),
-            (shear, zero),
-        )
-    )  # fmt: skip
+    fine, zero = _has_frame(t, s), torch.zeros_like(stretch)
+    along, shear, across = ((x * frame[..., k]).sum(-1) for x, k in ((t, 0), (s, 0), (s, 1)))
+    along, across = (torch.where(fine, x.clamp(MIN_STRETCH, MAX_STRETCH), stretch) for x in (along, across))
+    shear = torch.where(fine, shear.clamp(-MAX_STRETCH, MAX_STRETCH), zero)
     rows = torch.stack([along, shear, zero, zero, across, zero, zero, zero, stretch], -1)
     return rows.unflatten(-1, (3, 3))
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..heads.head import Head, HeadModel
+from ..heads.head import Head
+from ..heads.still import still_landmarks
 
 _CALM = 0.1
 """Share of the frames among which the face at rest is looked for."""
@@ -16,7 +15,6 @@ _SPEED = 2.0
 """How much a frame's motion counts against the same distance from the head's zero."""
 _ALIKE = 1.0
 """mm between landmarks (root mean square): faces at rest differ by so much, two grimaces by more."""
-_CHUNK = 64
 
 
 def resting(expression: np.ndarray, head: Head) -> np.ndarray:
@@ -28,9 +26,9 @@ def resting(expression: np.ndarray, head: Head) -> np.ndarray:
     Args:
         head: made this person's.
     """
-    points = _landmarks(expression, head)
+    points = 1000 * still_landmarks(head, expression)
     speed = np.gradient(points, axis=0) if len(points) > 1 else np.zeros_like(points)
-    effort = ranked(_size(points - _landmarks(np.zeros_like(expression[:1]), head)) + _SPEED * _size(speed))
+    effort = ranked(_size(points - 1000 * still_landmarks(head, np.zeros_like(expression[:1]))) + _SPEED * _size(speed))
     gap = np.linalg.norm(points[:, _LIP[0]] - points[:, _LIP[1]], axis=1)
     if np.isfinite(gap).all():
         effort = effort + _LIPS * ranked(gap)
@@ -39,19 +37,6 @@ def resting(expression: np.ndarray, head: Head) -> np.ndarray:
     alike = np.exp(-0.5 * (apart / _ALIKE) ** 2)
     weight = alike[alike.sum(1).argmax()]
     return (weight @ expression[calm] / weight.sum()).astype(np.float32)
-
-
-def _landmarks(expression: np.ndarray, head: Head) -> np.ndarray:
-    """[T, 478, 3] mm in the head's own coordinates."""
-    model = HeadModel(head)
-
-    def some(state: Tensor) -> Tensor:
-        still, place = torch.eye(3).expand(len(state), 3, 3), torch.zeros(len(state), 3)
-        return model.landmarks(model.pose(state, still, place, still, place))
-
-    with torch.no_grad():
-        state = torch.from_numpy(np.asarray(expression, np.float32))
-        return 1000 * torch.cat([some(part) for part in state.split(_CHUNK)]).numpy()
 
 
 def _size(move: np.ndarray) -> np.ndarray:

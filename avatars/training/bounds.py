@@ -139,7 +139,7 @@ def part(model: AvatarModel, *names: str) -> np.ndarray:
 
 
 def lids(model: AvatarModel) -> Tensor:
-    """[N] bool: splats of eyelids, those on their rim included: what a blink unfolds goes on for a triangle."""
+    """[N] bool, before training: splats of eyelids and of the triangles around, which a blink unfolds, too."""
     region = model.head.head.regions.get("eyelids")
     if region is None:
         return torch.zeros(len(model.binding), dtype=torch.bool, device=model.device)
