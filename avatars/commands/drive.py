@@ -133,6 +133,7 @@ class Drive:
     ) -> Motion:
         """The subject's face and head while they say this."""
         from ..motion.voice import voice_of
+        from ..speech.condition import LONGEST_MS
         from ..speech.evaluate import joined
         from ..speech.stream import Stream
         from ..speech.style import Style
@@ -140,6 +141,7 @@ class Drive:
         style = voice_of(avatar) if self.style is None else Style.load(self.style)
         stream = Stream(
             self.fps,
+            LONGEST_MS,
             style=style,
             habits=style.habits,
             amounts=amounts,

@@ -11,6 +11,7 @@ import numpy as np
 from ..data import Clip
 from ..motion.retarget import Retarget
 from ..motion.voice import voice_of
+from ..speech.condition import LONGEST_MS
 from ..speech.evaluate import whole
 from ..speech.style import Style
 from ..splats.avatar import Avatar
@@ -37,7 +38,7 @@ def write_side_by_side(path: Path, avatar: Avatar, clip: Clip, style: Style | No
     assert clip.audio is not None
     sound = clip.audio[: int(MOST * SOUND_RATE)]
     style = style or voice_of(avatar)
-    motion = whole(sound, SOUND_RATE, fps=FPS, style=style, habits=style.habits)
+    motion = whole(sound, SOUND_RATE, fps=FPS, look_ahead_ms=LONGEST_MS, style=style, habits=style.habits)
     poses = Retarget(avatar)(motion)
     camera = fitted(avatar.camera, size)
     draw = Drawer(avatar, "white" if avatar.plate is None else "plate", camera)

@@ -45,7 +45,7 @@ class Task:
     """What the rungs learn from."""
 
     inputs: Tensor
-    """[1, T + 3, 86], with the look-ahead's silence at the end."""
+    """[1, T + look-ahead, 86], with that much silence at the end."""
     target: Tensor
     """[T, 11]."""
     weight: Tensor
@@ -56,10 +56,10 @@ class Task:
     """95th percentile of the lip gap in the frames to learn from."""
 
 
-def task(clip: Aligned, use: np.ndarray) -> Task:
+def task(clip: Aligned, use: np.ndarray, look_ahead: int = DEFAULT_LOOK_AHEAD) -> Task:
     """Training material: the clip's frames where `use` [T] is true."""
-    ending = np.zeros((DEFAULT_LOOK_AHEAD + 1) * RATE // 50, np.float32)
-    inputs = FrontEnd()(np.concatenate([clip.pcm, ending]))[: len(clip) + DEFAULT_LOOK_AHEAD]
+    ending = np.zeros((look_ahead + 1) * RATE // 50, np.float32)
+    inputs = FrontEnd()(np.concatenate([clip.pcm, ending]))[: len(clip) + look_ahead]
     chosen = clip.curves[use & clip.known]
     moving = (chosen.std(0) > _STILL).astype(np.float32) if len(chosen) else np.zeros(len(ARTICULATORS), np.float32)
     weight = (use & clip.known).astype(np.float32)
@@ -93,15 +93,15 @@ class Learner(nn.Module):
         self.log_gain = nn.Parameter(torch.from_numpy(np.log(np.maximum(style.gain, 1e-3)).astype(np.float32)))
         self.bias = nn.Parameter(torch.from_numpy(style.bias.copy()))
 
-    def raw(self, inputs: Tensor) -> Tensor:
+    def raw(self, inputs: Tensor, look_ahead: int = DEFAULT_LOOK_AHEAD) -> Tensor:
         """[T, 11] articulators before the affine map, look-ahead taken off."""
-        fixed = torch.from_numpy(condition(look_ahead=DEFAULT_LOOK_AHEAD))
+        fixed = torch.from_numpy(condition(look_ahead=look_ahead))
         vector = torch.cat([self.vector, fixed[STYLE:]])[None]
         assert vector.shape[1] == SIZE
         _, curves, classes = self.net(inputs, vector)
         share = Inhale()(inputs[0].numpy(), classes[0].detach().numpy())
         breath = torch.from_numpy(share[:, None] * inhaled())
-        return torch.maximum(curves[0], breath)[DEFAULT_LOOK_AHEAD:]
+        return torch.maximum(curves[0], breath)[look_ahead:]
 
     def shape(self, curves: Tensor) -> Tensor:
         """As `Style.shape`."""

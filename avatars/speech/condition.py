@@ -23,6 +23,9 @@ GAIN_UNIT, REST_UNIT = 0.5, 0.15
 LOOK_AHEADS = (0, 2, 3, 4, 8)
 """Network frames of 20 ms that an answer may wait for."""
 DEFAULT_LOOK_AHEAD = 3
+LONGEST_LOOK_AHEAD = LOOK_AHEADS[-1]
+LONGEST_MS = 1000 * LONGEST_LOOK_AHEAD // 50
+"""For sound that is there as a whole: nobody waits for the answer."""
 SIZE = STYLE + len(EMOTIONS) + len(LANGUAGES) + len(LOOK_AHEADS)
 """Length of the condition vector."""
 

@@ -15,6 +15,7 @@ from avatars.heads.arkit import NAMES
 from . import metrics
 from .aligned import Aligned, align, resampled
 from .articulation import GAP, JAW
+from .condition import LONGEST_LOOK_AHEAD
 from .engines.utterance import RATE
 from .personal import predict, scores
 from .runtime import Runtime, default_weights
@@ -136,7 +137,8 @@ def evaluate_clip(
         Evaluation with at least lip_gap_correlation, lip_gap_correlation_personal (None without a style),
         offset_ms, closure_recall, false_closure_rate, latency_ms and rtf. `clip_offset_ms` is how late the clip's
         pictures come after its sound, which was taken off before all else; `offset_ms` is what remains, between the
-        tracked lip gap and the made one; it means little where `offset_correlation` is low.
+        tracked lip gap and the made one; it means little where `offset_correlation` is low. All is as in a live
+        stream, but for names that end in `_file`: with the longest look-ahead, as `drive` speaks a sound file.
 
     Raises:
         InputError: too little sound and track in common.
@@ -147,6 +149,8 @@ def evaluate_clip(
     known = clip.known
     plain = scores(made, clip)
     alike, remains = _residual(clip, made)
+    unhurried = predict(weights, Style(), clip, LONGEST_LOOK_AHEAD)
+    file = scores(unhurried, clip)
     out = whole(clip.pcm, RATE, fps=50.0, weights=weights, style=style)
     # Stream frames stand at k / 50 s, tracked ones at (k + 1/2) / 50 s: half a frame apart.
     arkit, near = resampled(motion, out.times + clip.offset)
@@ -166,6 +170,10 @@ def evaluate_clip(
         "jaw_correlation": metrics.correlation(made[known, JAW], clip.curves[known, JAW]),
         "offset_ms": 1000 * remains,
         "offset_correlation": alike,
+        "lip_gap_correlation_file": file.lip_gap_correlation,
+        "offset_ms_file": 1000 * _residual(clip, unhurried)[1],
+        "closure_recall_file": file.closure_recall,
+        "false_closure_rate_file": file.false_closure_rate,
         "clip_offset_ms": 1000 * clip.offset,
         "clip_offset_correlation": clip.offset_correlation,
         "clip_offset_sureness": clip.offset_sureness,

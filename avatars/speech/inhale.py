@@ -49,9 +49,9 @@ def _is_pause(logits: list[float]) -> bool:
 
 
 def inhaled() -> np.ndarray:
-    """[11] articulators of a mouth that breathes in."""
+    """[11] articulators of a mouth that breathes in: the jaw lets the lips part as far as they are asked to."""
     out = np.zeros(len(ARTICULATORS), np.float32)
-    out[[JAW, GAP, LOWER_DOWN, UPPER_UP]] = 0.50, 0.65, 0.25, 0.12
+    out[[JAW, GAP, LOWER_DOWN, UPPER_UP]] = 0.61, 0.65, 0.25, 0.12
     return out
 
 

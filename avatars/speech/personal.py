@@ -23,6 +23,7 @@ from . import metrics
 from .adapt import CLOSED_SHARE, OPEN_SHARE, Learner, learn, task
 from .aligned import Aligned, align
 from .articulation import GAP
+from .condition import DEFAULT_LOOK_AHEAD
 from .habits import fit
 from .reach import reach_gain
 from .replay import replay_inputs
@@ -94,11 +95,13 @@ def scores(made: np.ndarray, clip: Aligned) -> Scores:
     return Scores(float(error), metrics.correlation(made[known, GAP], clip.curves[known, GAP]), recall, false)
 
 
-def predict(weights: Mapping[str, np.ndarray], style: Style, clip: Aligned) -> np.ndarray:
-    """[T, 11] articulators that a style makes of the clip's sound."""
+def predict(
+    weights: Mapping[str, np.ndarray], style: Style, clip: Aligned, look_ahead: int = DEFAULT_LOOK_AHEAD
+) -> np.ndarray:
+    """[T, 11] articulators that a style makes of the clip's sound, with `look_ahead` network frames of it to come."""
     learner = Learner(style.apply(weights), style)
     with torch.no_grad():
-        return learner.shape(learner.raw(task(clip, clip.known).inputs)).numpy()
+        return learner.shape(learner.raw(task(clip, clip.known, look_ahead).inputs, look_ahead)).numpy()
 
 
 def _folds(frames: int) -> list[np.ndarray]:

@@ -21,8 +21,9 @@ from avatars.heads.arkit import INDEX
 from avatars.motion.livelink import read_csv
 from avatars.motion.retarget import Manner, Retarget
 from avatars.motion.sources import motion_of_track
-from avatars.motion.voice import habits_of, movement, save_style, style_of, teach
+from avatars.motion.voice import habits_of, movement, save_style, style_of, teach, voice_of
 from avatars.speech import vocal
+from avatars.speech.evaluate import whole
 from avatars.speech.style import Style
 from avatars.splats.avatar import Avatar
 from tests.splats.making import make_avatar
@@ -102,6 +103,18 @@ def test_the_head_keeps_still_when_asked_and_emotions_show_from_the_start(avatar
     happy = motion_of(avatar, sound, emotion=("happy:0.8",))
     smile = INDEX["mouthSmileLeft"]
     assert happy.arkit[0, smile] > usual.arkit[0, smile] + 0.1
+
+
+def test_a_file_is_spoken_with_all_the_look_ahead_there_is(avatar: Path, sound: Path) -> None:
+    heard = read_audio(sound)
+    assert heard is not None
+    style = voice_of(Avatar.load(avatar))
+    made = motion_of(avatar, sound)
+    patient, live = (
+        whole(heard, RATE, fps=25.0, look_ahead_ms=ahead, style=style, habits=style.habits) for ahead in (160, 60)
+    )
+    np.testing.assert_array_equal(made.arkit, patient.arkit)
+    assert np.abs(made.arkit - live.arkit).max() > 0.01
 
 
 def test_emotions_are_read() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from avatars.speech import batches, corpus, vocal
-from avatars.speech.articulation import GAP, JAW
+from avatars.speech.articulation import GAP, JAW, lip_gap, to_arkit
 from avatars.speech.batches import analyse, load
 from avatars.speech.breaths import inhalation, is_audible, opening, pause, rumble
 from avatars.speech.engines.utterance import RATE, Utterance
@@ -67,6 +67,7 @@ def test_lips_part_around_a_breath_and_close_again() -> None:
     np.testing.assert_array_equal(far[:40], share)
     mouth = inhaled()
     assert mouth[GAP] > 0.5
+    assert lip_gap(to_arkit(mouth)) == pytest.approx(mouth[GAP], abs=1e-3)  # a jaw that opens less would hold the lips
     assert mouth[JAW] > 0.3
 
 

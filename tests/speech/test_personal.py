@@ -297,6 +297,8 @@ def test_evaluation_of_a_clip_and_its_page(sound: np.ndarray, subject: Motion, t
         assert np.isfinite(figures[name]), name
     assert figures["lip_gap_correlation_personal"] is None
     assert figures["lip_gap_correlation"] > 0.9
+    assert figures["lip_gap_correlation_file"] > 0.85  # the subject's lips were made with the usual look-ahead
+    assert abs(figures["offset_ms_file"]) <= 20
     assert figures["clip_offset_ms"] == pytest.approx(1000 * LATE, abs=20)
     assert abs(figures["offset_ms"]) <= 20  # what the clip's own offset leaves over
     assert figures["offset_correlation"] > 0.9
