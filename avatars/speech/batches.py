@@ -20,7 +20,7 @@ from .inhale import inhaled
 from .losses import IGNORED
 from .phonemes import SILENCE
 from .targets import FPS, Manner, curves, labels
-from .vary import at_pace, vary
+from .vary import vary
 from .vocal import CLASSES
 
 FRAME = HOP * STACK
@@ -28,15 +28,14 @@ MUTED_SHARE = 0.14
 """Share of crops that hold no voice."""
 SUNG_SHARE = 0.03
 """Share of the others that are sung: what tells a held note from a machine's tone is rare in the corpus."""
-HURRIED_SHARE, PACES = 0.7, (0.9, 1.5)
-"""Share of voices at another pace where that is asked for, and the range of paces."""
 WARM_UP = 20
 """Frames at the start of a crop that are not scored: the network has not heard enough."""
 JOINED_SHARE = 0.5
 """Share of utterances that follow another one after a pause."""
 RUMBLE_SHARE = 0.5
 """Share of those with a low noise throughout."""
-_AHEAD_SHARES = (0.1, 0.1, 0.55, 0.15, 0.1)
+_AHEAD_SHARES = (0.06, 0.08, 0.55, 0.08, 0.23)
+"""How often each look-ahead is trained: live speech has 60 ms, a sound file the longest."""
 
 
 @dataclass
@@ -190,26 +189,8 @@ def _random_emotion(rng: np.random.Generator) -> np.ndarray:
     return emotion
 
 
-def _cut(example: Example, source: int, count: int, pace: float) -> Example:
-    """`count` frames of an example from frame `source` on, told `pace` times as fast: as many fewer frames."""
-    part = slice(source, source + count)
-    mel, voicing, pitch = example.mel[part], example.voicing[part], example.pitch[part]
-    label, vocal, curves_ = example.label[part], example.vocal[part], example.curves[part]
-    if pace != 1.0:
-        made = max(int(count / pace), 1)
-        mel = at_pace(mel.reshape(STACK * count, MELS), STACK * made, pace).reshape(made, STACK, MELS)
-        voicing, pitch, curves_ = (at_pace(rows, made, pace) for rows in (voicing, pitch, curves_))
-        nearest = np.minimum((np.arange(made) + 0.5) * pace, count - 1).astype(int)
-        label, vocal = label[nearest], vocal[nearest]
-    return Example(mel, voicing, pitch, label, vocal, curves_, example.manner, example.language)
-
-
-def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: int, hurry: bool = False) -> Batch:
-    """`size` crops of `frames` frames, augmented in the mel domain, with the targets that their look-ahead asks for.
-
-    With `hurry` most of the voices speak at another pace, up to half as fast again: engines and readers take their
-    time, people in conversation do not.
-    """
+def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: int) -> Batch:
+    """`size` crops of `frames` frames, augmented in the mel domain, with the targets that their look-ahead asks for."""
     voiced = [e for e in examples if e.language]
     still = [e for e in examples if not e.language]
     sung = [e for e in voiced if (e.vocal == CLASSES.index("sing")).any()]
@@ -223,21 +204,21 @@ def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: 
     for i in range(size):
         pool = still if rng.random() < MUTED_SHARE else sung if sung and rng.random() < SUNG_SHARE else voiced
         example = pool[int(rng.integers(len(pool)))]
-        hurried = hurry and example.language and rng.random() < HURRIED_SHARE
-        pace = float(np.exp(rng.uniform(*np.log(PACES)))) if hurried else 1.0
-        span = round(frames * pace)
-        source = int(rng.integers(0, max(len(example.label) - span, 0) + 1))
-        crop = _cut(example, source, min(span, len(example.label) - source), pace)
-        n = min(len(crop.label), frames)
+        source = int(rng.integers(0, max(len(example.label) - frames, 0) + 1))
+        n = min(len(example.label) - source, frames)
         place = int(rng.integers(0, frames - n + 1))
         delay = LOOK_AHEADS[ahead[i]]
-        heard = slice(place, place + n)
-        mel[i, heard] = vary(np.exp(crop.mel[:n].astype(np.float32)), rng)
-        voicing[i, heard], pitch[i, heard] = crop.voicing[:n], crop.pitch[:n]
+        heard, here = slice(place, place + n), slice(source, source + n)
+        mel[i, heard] = vary(np.exp(example.mel[here].astype(np.float32)), rng)
+        voicing[i, heard], pitch[i, heard] = example.voicing[here], example.pitch[here]
         m = min(n, frames - place - delay)  # the answer for frame t is given at t + delay
         if m > 0:
-            told = slice(place + delay, place + delay + m)
-            label[i, told], vocal[i, told], base[i, told] = crop.label[:m], crop.vocal[:m], crop.curves[:m]
+            told, known = slice(place + delay, place + delay + m), slice(source, source + m)
+            label[i, told], vocal[i, told], base[i, told] = (
+                example.label[known],
+                example.vocal[known],
+                example.curves[known],
+            )
         if source:
             label[i, :delay] = vocal[i, :delay] = IGNORED
         style.append(random_style(rng, example.manner))

@@ -33,7 +33,7 @@ class Weights:
     viseme: float = 0.3
     curve: float = 4.0
     velocity: float = 4.0
-    smoothness: float = 2.0
+    smoothness: float = 0.5
     closure: float = 12.0
     contact: float = 9.0
     rounding: float = 2.0

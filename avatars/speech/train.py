@@ -46,7 +46,8 @@ class Recipe:
     """Most sound in memory at once, hours on each process."""
     seed: int = 0
     breaths: bool = True
-    """Whether to teach breaths between utterances (see `breaths`)."""
+    """Whether to teach breaths between utterances (see `breaths`), from the round on in which two thirds of the steps
+    are done: what voices say is learned better without."""
     half: bool = False
     """Whether the network's products are taken in bfloat16; parameters, losses and the optimiser stay in float32."""
 
@@ -114,11 +115,11 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def loss_weights(recipe: Recipe, step: int) -> Weights:
-    """First what is what, then when to close the lips: from 40 to 50 % of the steps closures come to weigh twice as
-    much. From the start that would teach to close for everything that might be a p."""
+    """First what is what, then when to close the lips: from 40 to 50 % of the steps closures come to weigh half as much
+    again. From the start that would teach to close for everything that might be a p."""
     late = min(max((step / recipe.steps - 0.4) / 0.1, 0.0), 1.0)
     usual = Weights()
-    return replace(usual, closure=usual.closure * (1 + late))
+    return replace(usual, closure=usual.closure * (1 + 0.5 * late))
 
 
 def train_step(
@@ -126,7 +127,7 @@ def train_step(
 ) -> dict[str, float]:
     """One step in place; returns the loss terms."""
     rng = np.random.default_rng([recipe.seed, 1, state.step, rank])
-    data = batch(examples, rng, recipe.batch, recipe.frames, hurry=3 * state.step >= 2 * recipe.steps)
+    data = batch(examples, rng, recipe.batch, recipe.frames)
     device = next(state.net.parameters()).device
     inputs, condition, label, vocal, target = (
         torch.from_numpy(a).to(device) for a in (data.inputs, data.condition, data.label, data.vocal, data.target)
@@ -158,7 +159,8 @@ def pool(shards: list[Path], recipe: Recipe, turn: int, rank: int, world: int) -
     order = np.random.default_rng([recipe.seed, 2, turn]).permutation(len(shards))
     most = max(int(recipe.round_hours * 12), 1)  # shards last five minutes
     mine = [shards[i] for i in order[rank::world]][:most]
-    return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]), recipe.breaths)
+    late = 3 * (turn + 1) * recipe.round_steps > 2 * recipe.steps
+    return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]), recipe.breaths and late)
 
 
 def train(

@@ -1,4 +1,4 @@
-"""What the network is taught with: paces, tracts, tones without a voice, and what it is punished for."""
+"""What the network is taught with: tracts, delays, breaths, tones without a voice, and what it is punished for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from avatars.speech import batches, corpus, vocal
+from avatars.speech import train as training
 from avatars.speech.augment import drone
-from avatars.speech.batches import _cut, batch, load
+from avatars.speech.batches import batch, load
+from avatars.speech.condition import EMOTIONS, LOOK_AHEADS, STYLE
 from avatars.speech.losses import Weights, losses
 from avatars.speech.targets import Manner
 from avatars.speech.train import Recipe, loss_weights
-from avatars.speech.vary import at_pace, vary
+from avatars.speech.vary import vary
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_closures_come_to_weigh_more_in_the_second_half() -> None:
     recipe = Recipe(steps=1000)
     weights = [loss_weights(recipe, step) for step in (0, 400, 450, 500, 999)]
     usual = Weights()
-    assert [w.closure / usual.closure for w in weights] == pytest.approx([1, 1, 1.5, 2, 2])
+    assert [w.closure / usual.closure for w in weights] == pytest.approx([1, 1, 1.25, 1.5, 1.5])
     assert all(replace(w, closure=usual.closure) == usual for w in weights)
 
 
@@ -62,35 +64,32 @@ def test_other_tracts_and_microphones_keep_the_time_course() -> None:
     assert not np.array_equal(vary(loud, np.random.default_rng(0)), vary(loud, np.random.default_rng(1)))
 
 
-def test_another_pace_keeps_sound_and_targets_together(shards: Path) -> None:
-    rows = np.arange(40.0)[:, None]
-    np.testing.assert_allclose(at_pace(rows, 20, 2.0)[:, 0], 2 * np.arange(20) + 0.5)
-    np.testing.assert_allclose(at_pace(rows, 40, 1.0), rows)
-    assert at_pace(rows[:1], 1, 1.4).shape == (1, 1)
+def test_sound_and_targets_stay_together(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example = load([shards / "train-00000.tar"], np.random.default_rng(0))[0]
     count = len(example.label)
-    example.voicing = np.linspace(0, 1, count, dtype=np.float32)
-    example.mel = np.repeat(np.linspace(-9, 0, 2 * count), 40).reshape(count, 2, 40).astype(np.float16)
-    example.curves = np.repeat(example.voicing[:, None], 11, 1).astype(np.float16)
-    example.label = np.arange(count).astype(np.int16)
-    fast = _cut(example, 0, count, 1.4)
-    assert len(fast.label) == int(count / 1.4)
-    when = (fast.label + 0.5) / count  # where in the original each frame comes from
-    for found in (fast.voicing, fast.curves[:, 3], fast.mel.mean((1, 2)) / 9 + 1):
-        np.testing.assert_allclose(found, when, atol=1.5 / count + 2e-3)
-    same = _cut(example, 5, 30, 1.0)
-    np.testing.assert_array_equal(same.mel, example.mel[5:35])
+    ramp = np.linspace(0.1, 1, count, dtype=np.float32)
+    example.voicing, example.curves = ramp, np.repeat(ramp[:, None], 11, 1).astype(np.float16)
+    monkeypatch.setattr(batches, "MUTED_SHARE", 0.0)
+    monkeypatch.setattr(batches, "random_style", lambda rng, manner: np.zeros(STYLE, np.float32))
+    monkeypatch.setattr(batches, "_random_emotion", lambda rng: np.zeros(len(EMOTIONS), np.float32))
+    made = batch([example], np.random.default_rng(3), 16, 60)
+    heard = (made.inputs[..., -2] + 1) / 2  # voicing
+    for row, conditions in enumerate(made.condition):
+        delay = LOOK_AHEADS[int(conditions[-len(LOOK_AHEADS) :].argmax())]
+        now, later = heard[row, : 60 - delay], made.target[row, delay:, 3]
+        inside = (now > 0) & (later > 0)
+        assert inside.sum() > 30
+        np.testing.assert_allclose(later[inside], now[inside], atol=1e-3)
 
 
-def test_hurry_changes_voices_alone(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = load([shards / "train-00000.tar"], np.random.default_rng(0))
-    a, b = (batch(examples, np.random.default_rng(3), 8, 100, hurry) for hurry in (False, True))
-    assert a.inputs.shape == b.inputs.shape
-    assert not np.array_equal(a.inputs, b.inputs)
-    assert np.isfinite(b.inputs).all()
-    monkeypatch.setattr(batches, "MUTED_SHARE", 1.0)
-    a, b = (batch(examples, np.random.default_rng(3), 8, 100, hurry) for hurry in (False, True))
-    np.testing.assert_array_equal(a.inputs, b.inputs)
+def test_breaths_are_taught_in_the_last_third(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught: list[bool] = []
+    monkeypatch.setattr(training, "load", lambda paths, rng, breaths: taught.append(breaths) or [])
+    paths = sorted(shards.glob("train-*.tar"))
+    for recipe in (Recipe(steps=6000, round_steps=1000), Recipe(steps=500), Recipe(steps=6000, breaths=False)):
+        for turn in range(-(-recipe.steps // recipe.round_steps)):
+            training.pool(paths, recipe, turn, 0, 1)
+    assert taught == [False, False, False, False, True, True, True, False, False]
 
 
 def test_drones_hold_their_pitch_and_spectrum() -> None:
