@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,14 +114,6 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.rate * min(1, (step + 1) / recipe.warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
 
 
-def loss_weights(recipe: Recipe, step: int) -> Weights:
-    """First what is what, then when to close the lips: from 40 to 50 % of the steps closures come to weigh half as much
-    again. From the start that would teach to close for everything that might be a p."""
-    late = min(max((step / recipe.steps - 0.4) / 0.1, 0.0), 1.0)
-    usual = Weights()
-    return replace(usual, closure=usual.closure * (1 + 0.5 * late))
-
-
 def train_step(
     state: State, examples: list[Example], recipe: Recipe, rank: int = 0, world: int = 1
 ) -> dict[str, float]:
@@ -134,7 +126,7 @@ def train_step(
     )
     with torch.autocast(device.type, torch.bfloat16, enabled=recipe.half):
         visemes, curves, classes = state.net(inputs, condition)
-    terms = losses(visemes, curves, classes, label, target, vocal, loss_weights(recipe, state.step))
+    terms = losses(visemes, curves, classes, label, target, vocal, Weights())
     total = torch.stack(list(terms.values())).sum()
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.step)

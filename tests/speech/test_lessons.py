@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from avatars.speech.batches import batch, load
 from avatars.speech.condition import EMOTIONS, LOOK_AHEADS, STYLE
 from avatars.speech.losses import Weights, losses
 from avatars.speech.targets import Manner
-from avatars.speech.train import Recipe, loss_weights
+from avatars.speech.train import Recipe
 from avatars.speech.vary import vary
 
 
@@ -41,14 +40,6 @@ def test_flicker_costs_more_than_being_as_wrong_all_the_time() -> None:
     assert a["curve"] == pytest.approx(float(b["curve"]), rel=1e-5)
     assert a["smoothness"] == pytest.approx(0, abs=1e-6)
     assert b["smoothness"] == pytest.approx(Weights().smoothness * 4 * 0.05 / 2, rel=1e-4)  # mean over jaw and gap
-
-
-def test_closures_come_to_weigh_more_in_the_second_half() -> None:
-    recipe = Recipe(steps=1000)
-    weights = [loss_weights(recipe, step) for step in (0, 400, 450, 500, 999)]
-    usual = Weights()
-    assert [w.closure / usual.closure for w in weights] == pytest.approx([1, 1, 1.25, 1.5, 1.5])
-    assert all(replace(w, closure=usual.closure) == usual for w in weights)
 
 
 def test_other_tracts_and_microphones_keep_the_time_course() -> None:
