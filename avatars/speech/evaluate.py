@@ -123,6 +123,18 @@ def _residual(clip: Aligned, made: np.ndarray) -> tuple[float, float]:
     return metrics.best_offset(clip.curves[span, GAP], made[span, GAP])
 
 
+def _from_file(weights: Mapping[str, np.ndarray], clip: Aligned) -> dict[str, float]:
+    """Figures of the network with the longest look-ahead."""
+    made = predict(weights, Style(), clip, LONGEST_LOOK_AHEAD)
+    figures = scores(made, clip)
+    return {
+        "lip_gap_correlation_file": figures.lip_gap_correlation,
+        "offset_ms_file": 1000 * _residual(clip, made)[1],
+        "closure_recall_file": figures.closure_recall,
+        "false_closure_rate_file": figures.false_closure_rate,
+    }
+
+
 def evaluate_clip(
     pcm: np.ndarray, motion: Motion, style: Style | None = None, weights: Mapping[str, np.ndarray] | None = None
 ) -> Evaluation:
@@ -149,8 +161,6 @@ def evaluate_clip(
     known = clip.known
     plain = scores(made, clip)
     alike, remains = _residual(clip, made)
-    unhurried = predict(weights, Style(), clip, LONGEST_LOOK_AHEAD)
-    file = scores(unhurried, clip)
     out = whole(clip.pcm, RATE, fps=50.0, weights=weights, style=style)
     # Stream frames stand at k / 50 s, tracked ones at (k + 1/2) / 50 s: half a frame apart.
     arkit, near = resampled(motion, out.times + clip.offset)
@@ -170,10 +180,7 @@ def evaluate_clip(
         "jaw_correlation": metrics.correlation(made[known, JAW], clip.curves[known, JAW]),
         "offset_ms": 1000 * remains,
         "offset_correlation": alike,
-        "lip_gap_correlation_file": file.lip_gap_correlation,
-        "offset_ms_file": 1000 * _residual(clip, unhurried)[1],
-        "closure_recall_file": file.closure_recall,
-        "false_closure_rate_file": file.false_closure_rate,
+        **_from_file(weights, clip),
         "clip_offset_ms": 1000 * clip.offset,
         "clip_offset_correlation": clip.offset_correlation,
         "clip_offset_sureness": clip.offset_sureness,
