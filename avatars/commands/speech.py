@@ -66,7 +66,7 @@ class Evaluate:
             with tempfile.TemporaryDirectory() as folder:
                 film = Path(folder) / "side.mp4"
                 write_side_by_side(film, avatar, clip, style)
-                caption = "Left: the clip. Right: the avatar, driven by the clip's sound alone."
+                caption = "Left: the clip. Right: what `avatars drive` makes of its sound alone. Curves: live speech."
                 write_report(self.output, f"Speech: {self.source.name}", result, {caption: film})
 
 

@@ -24,8 +24,9 @@ LOOK_AHEADS = (0, 2, 3, 4, 8)
 """Network frames of 20 ms that an answer may wait for."""
 DEFAULT_LOOK_AHEAD = 3
 LONGEST_LOOK_AHEAD = LOOK_AHEADS[-1]
-LONGEST_MS = 1000 * LONGEST_LOOK_AHEAD // 50
 """For sound that is there as a whole: nobody waits for the answer."""
+LONGEST_MS = 20 * LONGEST_LOOK_AHEAD
+"""The same in ms, as `Stream` takes it."""
 SIZE = STYLE + len(EMOTIONS) + len(LANGUAGES) + len(LOOK_AHEADS)
 """Length of the condition vector."""
 

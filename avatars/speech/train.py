@@ -30,7 +30,7 @@ from .network import Net, arrays, from_arrays
 class Recipe:
     """Numbers of a training run."""
 
-    steps: int = 12000
+    steps: int = 24000
     batch: int = 16
     """Crops per step on each process."""
     frames: int = 150
