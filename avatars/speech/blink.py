@@ -14,6 +14,8 @@ HOLD = 0.06
 """s shut: three ticks, so that any frame rate from 25 fps sees the eye closed."""
 _REFRACTORY = 0.4
 _HALF, _DOUBLE = 0.06, 0.07
+_RESTED = 1.0
+"""s after a blink before which no phrase or glance brings on the next: eyes that have just blinked are wet."""
 
 
 class Blinks:
@@ -48,7 +50,8 @@ class Blinks:
         opening = 2.2 * self._closing
         length = self._closing + HOLD + opening
         self._wait -= STEP
-        if invited > 0 and _REFRACTORY < self._wait < math.inf and self._rng.random() < 0.5 * invited:
+        waiting = _REFRACTORY < self._wait < math.inf and self._age > length + _RESTED
+        if invited > 0 and waiting and self._rng.random() < 0.5 * invited:
             self._wait = 0.0
         if self._wait <= 0 and self._age > length:
             self._age = 0.0

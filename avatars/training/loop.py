@@ -33,11 +33,13 @@ from .calm import calm
 from .frames import FrameStore, Supervision
 from .occlusion import Occlusion
 from .optimizer import Optimizer
+from .outline import Outline
 from .poses import PoseTable
 from .presets import Preset
 from .relief import shaped
-from .sides import Sides
-from .speckle import Speckle, roughness
+from .scratches import Scratches
+from .sides import Sides, reduced
+from .speckle import Speckle, hair, roughness
 
 _SEED_VIEWS = 9
 _BAD_STEPS = 10
@@ -103,8 +105,12 @@ class Trainer:
         self.optimizer = Optimizer(self.model, self.poses.row(self.middle), self.camera, seen)
         self.occlusion = Occlusion(self.model, self.tracked, self.camera)
         self.sides = Sides(self.model, self.occlusion, self.camera)
-        rough = roughness(self.model, self.poses, self.store, rows, self.camera)
-        self.speckle, self.blinks = Speckle(self.model, self.camera, rough), Blinks(self.model, self.camera)
+        self.outline = Outline(self.model, self.camera)
+        film = (self.model, self.poses, self.store, rows)
+        self.speckle = Speckle(self.model, self.camera, roughness(*film, reduced(self.camera), hair(self.model)))
+        rough = roughness(*film, self.camera, self.speckle.skin)
+        self.scratches = Scratches(self.speckle, self.model, self.camera, rough)
+        self.blinks = Blinks(self.model, self.camera)
         turns = rotvec_from_matrix(seen.rotation @ seen.rotation[0].T)
         self.shares = np.cumsum(rarity(seen.expression.numpy(), turns.numpy()))
         self.cameras = [self.camera.resized(*size) for size in self.store.sizes]
@@ -188,6 +194,8 @@ class Trainer:
         if done >= _SIDES_FROM and self.iteration % _SIDES_EVERY == 0:
             self.sides.pull(self.poses.row(row), rng)
             self.speckle.smooth(self.poses.row(row), delta, rng)
+            self.scratches.smooth(self.poses.row(row), delta, rng)
+            self.outline.hold(self.poses.row(row), delta, rng)
         if done >= _SIDES_FROM and self.iteration % _BLINKS_EVERY == _BLINKS_EVERY // 2:
             self.blinks.shut(self.poses.row(row), rng)
         rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)

@@ -34,9 +34,9 @@ _SOLID = 0.8
 """Least alpha of a pixel that is asked: an outline's is of two things by right."""
 GREY = 0.5
 """Of what lies behind."""
-_FRAMES, _CLEAR, _ROUGHEST, _HAIRY = 12, 0.95, 0.9, 500
-"""Frames in which hair is looked at, least matte of a pixel of it, quantile of how far these are from the median of
-those around them, and pixels that tell it."""
+_FRAMES, _CLEAR, _ROUGHEST, _ENOUGH = 12, 0.95, 0.9, 500
+"""Frames that are looked at, least matte of a pixel there, quantile of how far these are from the median of those
+around them, and pixels that tell it."""
 _FEW, _TONE = 20, 0.02
 """Splats that tell a face's tones, and how far beyond those, as shares of red, green and blue, a neck's may lie and be
 skin."""
@@ -58,10 +58,10 @@ class Speckle:
 
     def __init__(self, model: AvatarModel, camera: Camera, rough: float = np.inf) -> None:
         self._model, self._camera, self._rough = model, reduced(camera), rough
-        worn = _worn(model)
-        self._worn = torch.from_numpy(worn).to(model.device)
-        self._skin = torch.from_numpy(bounds.plain(model) & ~worn).to(model.device) & ~bounds.beside(model)
-        self._hair = _hair(model, worn)
+        clothes = worn(model)
+        self._worn = torch.from_numpy(clothes).to(model.device)
+        self.skin = torch.from_numpy(bounds.plain(model) & ~clothes).to(model.device) & ~bounds.beside(model)
+        self._hair = hair(model)
 
     def smooth(self, pose: Pose, delta: Tensor | None, rng: np.random.Generator) -> float:
         """Add gradients of how far one side is from its median to colours and opacities, and to `delta`; the loss.
@@ -72,16 +72,16 @@ class Speckle:
         """
         camera = random_side(self._camera, pose, _YAW, rng)
         added = None if delta is None else delta.detach().requires_grad_()
-        off = uneven(self._drawn(pose, added, camera))
+        off = uneven(self.drawn(pose, added, camera))
         loss = _WEIGHT * off.abs().mean()
         even = np.isfinite(self._rough)
-        self._learn(loss, added, delta, self._skin, self._tint, keep=bool(even))
+        self.learn(loss, added, delta, self.skin, self._tint, keep=bool(even))
         if even:
             excess = _WEIGHT * (off.mean(0).abs() - self._rough).clamp_min(0).mean()
-            self._learn(excess, added, delta, self._hair, lambda gradient: gradient * self._hair[:, None])
+            self.learn(excess, added, delta, self._hair, lambda gradient: gradient * self._hair[:, None])
         return float(loss.detach())
 
-    def _learn(
+    def learn(
         self, loss: Tensor, added: Tensor | None, delta: Tensor | None, solid: Tensor,
         shade: Callable[[Tensor], Tensor], keep: bool = False,
     ) -> None:  # fmt: skip
@@ -99,9 +99,9 @@ class Speckle:
     def _tint(self, gradient: Tensor) -> Tensor:
         """What of a gradient [N, 3] of colours each splat may follow."""
         tint = gradient - gradient.mean(1, keepdim=True)
-        return torch.where(self._skin[:, None], gradient, tint).masked_fill_(self._worn[:, None], 0)
+        return torch.where(self.skin[:, None], gradient, tint).masked_fill_(self._worn[:, None], 0)
 
-    def _drawn(self, pose: Pose, delta: Tensor | None, camera: Camera) -> ops.Rendered:
+    def drawn(self, pose: Pose, delta: Tensor | None, camera: Camera) -> ops.Rendered:
         """A picture that is differentiable with respect to colours, opacities and `delta` alone."""
         kept, (intrinsics, view) = self._model.parameters, camera_tensors(camera)
         with torch.no_grad():
@@ -125,46 +125,50 @@ def uneven(drawn: ops.Rendered) -> Tensor:
 
 
 @torch.no_grad()
-def roughness(model: AvatarModel, poses: PoseTable, store: FrameStore, rows: np.ndarray, camera: Camera) -> float:
-    """How far the brightness of the film's hair is from the median of that around it, of all but the roughest pixels,
-    at the size of the sides; infinite where there is little hair.
+def roughness(
+    model: AvatarModel, poses: PoseTable, store: FrameStore, rows: np.ndarray, view: Camera, kind: Tensor
+) -> float:
+    """How far the brightness of what the film shows of some splats is from the median of that around it, of all but
+    the roughest pixels; infinite where it shows little of them.
 
     Args:
         model: as seeded.
-        camera: of the training images.
+        view: the camera of the training images, as large as it is to be looked at.
+        kind: [N] bool.
     """
-    view, found = reduced(camera), []
+    found = []
     level = int(store.sizes[1][0] >= view.width)
     marked = model.parameters["color"].detach().clone()
-    marked[:] = _hair(model, _worn(model))[:, None]
+    marked[:] = kind[:, None]
     kept = model.parameters
     try:
         model.parameters = {k: v.detach() for k, v in kept.items()} | {"color": marked}
         for row in rows[:: max(1, len(rows) // _FRAMES)]:
-            hair = model.render(poses.row(int(row)), view, torch.zeros(3)).color[0, 0].cpu().numpy()
+            shown = model.render(poses.row(int(row)), view, torch.zeros(3)).color[0, 0].cpu().numpy()
             frame = store.get(int(row), level)
             image, matte = (_small(x[0].permute(1, 2, 0).cpu().numpy(), view) for x in (frame.image, frame.matte))
             off = np.abs((image - cv2.medianBlur(image, _WINDOW)).mean(2))
-            found.append(off[(hair > _SOLID) & (matte > _CLEAR)])
+            found.append(off[(shown > _SOLID) & (matte > _CLEAR)])
     finally:
         model.parameters = kept
     pixels = np.concatenate(found)
-    return float(np.quantile(pixels, _ROUGHEST)) if len(pixels) >= _HAIRY else np.inf
+    return float(np.quantile(pixels, _ROUGHEST)) if len(pixels) > _ENOUGH else np.inf
 
 
 def _small(image: np.ndarray, camera: Camera) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image), (camera.width, camera.height), interpolation=cv2.INTER_AREA)
 
 
-def _worn(model: AvatarModel) -> np.ndarray:
+def worn(model: AvatarModel) -> np.ndarray:
     """[N] bool: clothes."""
     return model.head.head.bust_faces(model.binding.corner) | _collar(model)
 
 
-def _hair(model: AvatarModel, worn: np.ndarray) -> Tensor:
+def hair(model: AvatarModel) -> Tensor:
     """[N] bool: splats on the scalp and, of those that are no clothes, beside the mesh."""
-    scalp = torch.from_numpy(bounds.part(model, "scalp") & ~worn).to(model.device)
-    return scalp | (bounds.beside(model) & torch.from_numpy(~worn).to(model.device))
+    bare = ~worn(model)
+    scalp = torch.from_numpy(bounds.part(model, "scalp") & bare).to(model.device)
+    return scalp | (bounds.beside(model) & torch.from_numpy(bare).to(model.device))
 
 
 def _collar(model: AvatarModel) -> np.ndarray:

@@ -46,6 +46,17 @@ def test_blinks_can_be_switched_off_and_invited() -> None:
     assert blinks(lids, 50.0)["per_minute"] > 1.3 * Habits().blinks_per_minute
 
 
+def test_no_phrase_brings_on_a_second_blink_at_once() -> None:
+    """But for doubles, which come by themselves, a blink that is invited comes a second or more after the last."""
+    invited = Blinks(Habits(blinks_per_minute=3.0), np.random.default_rng(0))
+    lids = np.array([invited.tick(1.0) for _ in range(TICKS)])
+    starts = np.flatnonzero((lids[1:] > 0) & (lids[:-1] == 0)) / 50
+    gaps = np.diff(starts)
+    assert len(gaps) > 200
+    assert (gaps < 1).mean() < 0.15  # 7 % are doubles
+    assert np.percentile(gaps, 20) > 1.2
+
+
 def test_eyes_hold_still_while_the_head_turns() -> None:
     gaze = Gaze(Habits(fixation=50.0, gaze_spread=(1e-6, 1e-6)), np.random.default_rng(0))
     for _ in range(100):

@@ -14,7 +14,7 @@ from avatars.training import bounds
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
 from avatars.training.sides import random_side, reduced
-from avatars.training.speckle import _YAW, Speckle, _hair, _worn, roughness
+from avatars.training.speckle import _YAW, Speckle, hair, roughness
 
 TRAIN = np.arange(19)
 PRESET = Preset(size=96, splats=1500, bases=4, iterations=80)
@@ -76,7 +76,7 @@ def test_skin_may_change_hair_its_tint_and_clothes_nothing(trainer: Trainer) -> 
 def test_hair_that_is_rougher_than_filmed_may_change_its_brightness(trainer: Trainer) -> None:
     _speckled(trainer)
     model = trainer.model
-    hair = _hair(model, _worn(model))
+    chosen = hair(model)
     tints = _gradients(trainer)[0].clone()
     found = {}
     for rough in (0.0, 0.1, 2.0):
@@ -84,10 +84,10 @@ def test_hair_that_is_rougher_than_filmed_may_change_its_brightness(trainer: Tra
             value.grad = None
         trainer.speckle = Speckle(model, trainer.camera, rough)
         color, opacity = _gradients(trainer)
-        found[rough] = color[hair].mean(1).abs().sum()
-        torch.testing.assert_close(color[~hair], tints[~hair])
+        found[rough] = color[chosen].mean(1).abs().sum()
+        torch.testing.assert_close(color[~chosen], tints[~chosen])
         torch.testing.assert_close(color - color.mean(1, keepdim=True), tints - tints.mean(1, keepdim=True))
-        assert opacity[hair].any() == (rough < 2)
+        assert opacity[chosen].any() == (rough < 2)
     assert found[0.0] > found[0.1] > 20 * found[2.0]
     assert found[2.0] < 1e-6
 
@@ -95,9 +95,9 @@ def test_hair_that_is_rougher_than_filmed_may_change_its_brightness(trainer: Tra
 def test_hair_is_smoothed_to_what_is_allowed(trainer: Trainer) -> None:
     """Steps of splats of the scalp, black and white by turns, end sooner the more the film allows."""
     model = trainer.model
-    hair = _hair(model, _worn(model))
+    chosen = hair(model)
     start = model.parameters["color"].detach().clone()
-    start[hair] = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (int(hair.sum()), 1)).astype(np.float32))
+    start[chosen] = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (int(chosen.sum()), 1)).astype(np.float32))
     spread = []
     for rough in (0.02, 0.3):
         speckle = Speckle(model, trainer.camera, rough)
@@ -109,13 +109,14 @@ def test_hair_is_smoothed_to_what_is_allowed(trainer: Trainer) -> None:
                 model.parameters["color"] -= 0.02 * model.parameters["color"].grad.sign()  # type: ignore[union-attr]
             for value in model.parameters.values():
                 value.grad = None
-        spread.append(float((model.parameters["color"].detach() - start)[hair].abs().mean()))
+        spread.append(float((model.parameters["color"].detach() - start)[chosen].abs().mean()))
     assert spread[0] > 1.5 * spread[1]
 
 
 def test_how_rough_the_films_hair_is(trainer: Trainer) -> None:
     def found() -> float:
-        return roughness(trainer.model, trainer.poses, trainer.store, TRAIN, trainer.camera)
+        model = trainer.model
+        return roughness(model, trainer.poses, trainer.store, TRAIN, reduced(trainer.camera), hair(model))
 
     images, rng = trainer.store.images[0], np.random.default_rng(0)
     images[:] = 100

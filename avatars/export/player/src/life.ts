@@ -54,7 +54,7 @@ export function habitsOf(bundle: Bundle): Habits {
   };
 }
 
-const HOLD = 0.06, REFRACTORY = 0.4, HALF = 0.06, DOUBLE = 0.07;
+const HOLD = 0.06, REFRACTORY = 0.4, HALF = 0.06, DOUBLE = 0.07, RESTED = 1;
 
 /** A renewal process with log-normal gaps. */
 class Blinks {
@@ -81,7 +81,8 @@ class Blinks {
   tick(invited: number): number {
     const { closing, rng } = this, opening = 2.2 * closing, length = closing + HOLD + opening;
     this.wait -= STEP;
-    if (invited > 0 && this.wait > REFRACTORY && this.wait < Infinity && rng.random() < 0.5 * invited) this.wait = 0;
+    const waiting = this.wait > REFRACTORY && this.wait < Infinity && this.age > length + RESTED;
+    if (invited > 0 && waiting && rng.random() < 0.5 * invited) this.wait = 0;
     if (this.wait <= 0 && this.age > length) {
       this.age = 0;
       this.depth = rng.random() < HALF ? 0.55 : 1;
