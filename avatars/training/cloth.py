@@ -2,7 +2,8 @@
 
 Splats are seeded all over a torso, but those that no frame shows learn nothing: where they are few, a shirt and a tie
 that are worn in front show through to a camera behind. When a training has ended, cloth is laid there, of the colours
-of what was seen as far from the neck, and as far from the mesh as that.
+of what was seen as far from the neck, and as far from the mesh as that; and a lining of it below what was seen, which
+is a thin veil to a camera that looks along it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _DARTS, _PACKED = 12, 0.58
 """Places tried for each that is taken, and area around each, of the square of the distance that they keep."""
 _NEAR = 0.015
 """m to a splat of the footage beyond which nothing was seen of a place."""
-_LOW, _HIGHEST = 0.25, 0.02
-"""Quantile of their heights over the mesh that it lies at, and m that it may: behind others, not before them."""
+_LOW, _HIGHEST, _LINING = 0.25, 0.02, 0.01
+"""Quantile of their heights over the mesh that it lies at, m that it may, and m that a lining lies lower: behind
+others, not before them."""
 _OWN = 0.4
 """Share of its colour that a splat has from one of those it takes after, the rest from all: cloth has a pattern."""
 _COLLAR = 6.0
@@ -38,7 +40,7 @@ _SOLID = 4.0
 
 
 def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray) -> Splats | None:
-    """Splats of cloth where nothing of the torso was seen; None where there is no such place, or no cloth was seen.
+    """Splats of cloth where nothing of the torso was seen, and below the rest of it; None if all or none was seen.
 
     Args:
         rest: [N, 3] m, where the splats are at rest.
@@ -55,16 +57,15 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
     triangle, barycentric, place = _spread(head, area, count, rng)
     away, near = KDTree(rest[worn]).query(place)
     unseen = (shown[worn][near] <= HIDDEN) | (away > _NEAR)
-    triangle, barycentric, place = triangle[unseen], barycentric[unseen], place[unseen]
-    count = len(triangle)
-    if count == 0:
+    if not unseen.any():
         return None
+    count = len(triangle)
     models = _kin(head, rest[known], place)
     colors = splats.color[known][models]
     color = (1 - _OWN) * np.median(colors, 1) + _OWN * colors[np.arange(count), rng.integers(ALIKE, size=count)]
     mean = np.zeros((count, 3), np.float32)
     above = np.quantile((splats.mean[:, 2] * splats.extent)[known][models], _LOW, axis=1)
-    mean[:, 2] = above.clip(0, _HIGHEST) / _SIZE
+    mean[:, 2] = (above.clip(0, _HIGHEST) - _LINING * ~unseen) / _SIZE
     flat = np.log(np.array([1, 1, _THIN], np.float32))
     return Splats(
         triangle.astype(np.int32), barycentric.astype(np.float32), np.full(count, _SIZE, np.float32), mean,

@@ -8,7 +8,7 @@ Whatever of it would show in the footage is left out again: the pictures know be
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ..data import Camera, Splats
 from ..heads.head import Head
 from ..raster.reference import ALPHA_MIN
 from ..splats.bases import BasisNetwork
+from ..splats.binding import local_frames
 from ..splats.model import AvatarModel
 from .calm import visibility
 from .cloth import below_neck, cloth_behind
@@ -26,13 +27,17 @@ from .poses import PoseTable
 
 _INTRUDES = 0.003
 """Share of its footprint that what is added may show in the footage."""
-_VIEWS, _LAYERS = 64, 16
+_VIEWS, _LAYERS = 64, 28
 """Frames in which it must not show, and how often it is looked for what shows once what was before it is gone."""
 _SINKS, _SINK = 4, 0.0015
 """How often what shows is first laid lower, and by how much, m: a head's outline says how high it may stand."""
+_SHIFTS, _SHIFT = 8, 0.004
+"""How often cloth that shows is then moved towards the body's middle, and by how much, m: a sleeve of the mesh may
+stand out further than that of the film, behind which it belongs. What shows even so goes back to where it was.
+"""
 _SPLITS, _NEVER = 2, -1
-"""How often cloth that shows is then split into four of half the size: what lies beside the edge of the pictures
-reaches into them, and without it a gap is left between the cloth that was filmed and that which was not. Hair never is.
+"""How often that is split into four of half the size: what lies beside the edge of the pictures reaches into them, and
+without it a gap is left between the cloth that was filmed and that which was not. Hair never is.
 """
 _CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _MOST = 0.2
@@ -57,27 +62,65 @@ def groomed(
     nothing = _taken(splats, np.zeros(0, int))
     cloth = cloth_behind(head, splats, rest, shown) or nothing
     hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing
-    grown = _joined(cloth, hair)
-    splits = np.r_[np.full(len(cloth), _SPLITS), np.full(len(hair), _NEVER)]
-    if not len(grown):
+    added = _Added.of(head, cloth, hair)
+    if not len(added.splats):
         return splats
-    pose = poses.pose[torch.from_numpy(rows)]
+    pose, most = poses.pose[torch.from_numpy(rows)], round(_MOST * len(splats))
     turned = torch.cat([pose.rotation.reshape(len(rows), 9), 10 * pose.translation], 1).numpy()
     far = rows[apart(turned, _VIEWS)]  # the most turned heads show what no others do
     for layer in range(_LAYERS):
-        both = _joined(splats, grown)
-        model = AvatarModel(head, both, network).to(device)
+        model = AvatarModel(head, _joined(splats, added.splats), network).to(device)
         intrudes = visibility(model, poses, camera, far, len(far))[0][len(splats) :] > _INTRUDES
         if not intrudes.any():
             break
+        added = added.dodged(intrudes, layer, most)
+    return _joined(splats, added.splats)
+
+
+@dataclass
+class _Added:
+    """What is laid where no frame shows anything, n splats, and what may become of it where it shows nevertheless."""
+
+    splats: Splats
+    splits: np.ndarray
+    """[n] how often each may be split, _NEVER for hair."""
+    home: np.ndarray
+    """[n, 3] mean that cloth goes back to."""
+    inward: np.ndarray
+    """[n, 3] of its own frame: the way to the middle of the body, left or right, at rest."""
+
+    @classmethod
+    def of(cls, head: Head, cloth: Splats, hair: Splats) -> _Added:
+        both = _joined(cloth, hair)
+        splits = np.r_[np.full(len(cloth), _SPLITS), np.full(len(hair), _NEVER)]
+        if not len(both):
+            return cls(both, splits, both.mean, both.mean)
+        rest = head.template
+        place, frame, _ = local_frames(rest, head.faces, rest, both.triangle, both.barycentric)
+        return cls(both, splits, both.mean.copy(), (-np.sign(place[:, :1]) * frame[:, 0]).astype(np.float32))
+
+    def dodged(self, intrudes: np.ndarray, layer: int, most: int) -> _Added:
+        """What is left of it if some of it [n] shows, at most so many splats of cloth after splits."""
+        cloth, mean, extent = self.splits != _NEVER, self.splats.mean, self.splats.extent[:, None]
         if layer < _SINKS:
-            grown.mean[intrudes, 2] -= _SINK / grown.extent[intrudes]
-        else:
-            room = round(_MOST * len(splats)) - int((~intrudes & (splits != _NEVER)).sum())
-            parted = np.flatnonzero(intrudes & (splits > 0))[: max(0, room // len(_CORNERS))]
-            grown = _joined(_taken(grown, ~intrudes), _split(_taken(grown, parted)))
-            splits = np.r_[splits[~intrudes], np.repeat(splits[parted] - 1, len(_CORNERS))]
-    return _joined(splats, grown)
+            mean[intrudes, 2] -= _SINK / self.splats.extent[intrudes]
+            return replace(self, home=mean.copy())
+        if layer <= _SINKS + _SHIFTS:
+            moved = intrudes & cloth
+            back = layer == _SINKS + _SHIFTS
+            mean[moved] = (self.home if back else mean + _SHIFT * self.inward / extent)[moved]
+            return self._taken(~intrudes | cloth)
+        room = max(0, most - int((~intrudes & cloth).sum())) // len(_CORNERS)
+        parted = self._taken(np.flatnonzero(intrudes & (self.splits > 0))[:room])
+        rest, quarters = self._taken(~intrudes), _split(parted.splats)
+        splits, inward = (np.repeat(value, len(_CORNERS), 0) for value in (parted.splits - 1, parted.inward))
+        return _Added(
+            _joined(rest.splats, quarters), np.r_[rest.splits, splits],
+            np.concatenate([rest.home, quarters.mean]), np.concatenate([rest.inward, inward]),
+        )  # fmt: skip
+
+    def _taken(self, which: np.ndarray) -> _Added:
+        return _Added(_taken(self.splats, which), self.splits[which], self.home[which], self.inward[which])
 
 
 def _split(splats: Splats) -> Splats:

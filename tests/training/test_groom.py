@@ -214,6 +214,56 @@ def test_cloth_reaches_to_where_the_film_s_picture_ends(
     assert nearest[1] < 0.6 * nearest[0], nearest
 
 
+def _added(trainer: Trainer, count: int = 40) -> groom._Added:
+    """Cloth on both shoulders, and as many hairs, all on the mesh."""
+    head = trainer.shaped()[0]
+    torso = np.flatnonzero(kinds(head) == TORSO)[:: max(1, (kinds(head) == TORSO).sum() // count)][:count]
+    scalp = np.flatnonzero(kinds(head) == SCALP)[:count]
+
+    def some(faces: np.ndarray) -> Splats:
+        n = len(faces)
+        return Splats(
+            faces.astype(np.int32), np.full((n, 3), 1 / 3, np.float32), np.full(n, 0.008, np.float32),
+            np.zeros((n, 3), np.float32), np.tile(np.eye(1, 4, dtype=np.float32), (n, 1)),
+            np.tile(np.log(np.float32([1, 1, 0.25])), (n, 1)), np.full(n, 4.0, np.float32),
+            np.full((n, 3), 0.5, np.float32), np.zeros((n, 9, 0), np.float32),
+        )  # fmt: skip
+
+    return groom._Added.of(head, some(torso), some(scalp))
+
+
+def test_cloth_that_shows_goes_behind_what_was_filmed_or_back(trainer: Trainer) -> None:
+    """First lower, then towards the body's middle; hair that still shows is gone then, and what still shows of cloth
+    is back where it was before it is split."""
+    head, start = trainer.shaped()[0], _added(trainer)
+    cloth = int((start.splits >= 0).sum())
+    assert 20 < cloth < len(start.splats)
+
+    def place(added: groom._Added) -> np.ndarray:
+        splats = added.splats
+        origin, frame, _ = local_frames(head.template, head.faces, head.template, splats.triangle, splats.barycentric)
+        return origin + np.einsum("nij,nj->ni", frame, splats.mean * splats.extent[:, None])
+
+    shows = np.arange(len(start.splats)) % 2 == 0
+    before = place(start)
+    sunk = start.dodged(shows, 0, 1000)
+    np.testing.assert_allclose(np.linalg.norm(place(sunk) - before, axis=1), np.where(shows, 0.0015, 0), atol=1e-6)
+    lower = place(sunk)
+    shifted = sunk.dodged(shows, groom._SINKS, 1000)
+    assert len(shifted.splats) == cloth + int((~shows[cloth:]).sum())
+    moved = place(shifted)[:cloth] - lower[:cloth]
+    inward = -np.sign(before[:cloth, 0]) * shows[:cloth] * groom._SHIFT
+    np.testing.assert_allclose(moved, np.stack([inward, 0 * inward, 0 * inward], 1), atol=1e-5)
+    still = np.zeros(len(shifted.splats), bool)
+    still[0] = True
+    back = shifted.dodged(still, groom._SINKS + groom._SHIFTS, 1000)
+    np.testing.assert_allclose(place(back)[0], lower[0], atol=1e-6)
+    np.testing.assert_allclose(place(back)[2], place(shifted)[2])  # shown before, but no longer: it stays where it is
+    parted = back.dodged(still, groom._SINKS + groom._SHIFTS + 1, 1000)
+    assert len(parted.splats) == len(back.splats) + 3
+    assert list(parted.splits[-4:]) == [groom._SPLITS - 1] * 4
+
+
 def test_a_splat_is_split_into_four_that_cover_its_place() -> None:
     one = Splats(
         np.int32([7]), np.float32([[0.2, 0.3, 0.5]]), np.float32([0.008]), np.float32([[0.5, 0.0, -0.25]]),
