@@ -24,6 +24,7 @@ from .cloth import below_neck, cloth_behind
 from .frames import apart
 from .hair import Hair
 from .poses import PoseTable
+from .strays import strays
 
 _INTRUDES = 0.003
 """Share of its footprint that what is added may show in the footage."""
@@ -57,7 +58,7 @@ def groomed(
     model = AvatarModel(head, splats, network).to(device)
     shown = visibility(model, poses, camera, rows)[0]
     rest = model.rest_means().numpy()
-    kept = ~below_neck(head, splats, rest, shown)
+    kept = ~(below_neck(head, splats, rest, shown) | strays(head, splats, rest))
     splats, rest, shown = _taken(splats, kept), rest[kept], shown[kept]
     nothing = _taken(splats, np.zeros(0, int))
     cloth = cloth_behind(head, splats, rest, shown) or nothing
