@@ -11,7 +11,6 @@ from scipy.spatial import KDTree
 
 from ..data import Splats
 from ..heads.head import Head
-from ..splats.lookalikes import TORSO, kinds
 
 _FREE = 0.015
 """m off its seat from which a splat is in the air."""
@@ -32,4 +31,4 @@ def strays(head: Head, splats: Splats, rest: np.ndarray) -> np.ndarray:
     if len(solid) <= _FEW:
         return np.zeros(len(splats), bool)
     away = KDTree(solid).query(rest, _FEW + 1)[0][:, -1]  # the nearest is the splat itself
-    return free & (away > _NEAR) & (kinds(head)[splats.triangle] != TORSO)
+    return free & (away > _NEAR) & ~head.bust_faces()[splats.triangle]
