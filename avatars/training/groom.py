@@ -48,7 +48,7 @@ _MOST = 0.2
 def groomed(
     head: Head, splats: Splats, network: BasisNetwork, poses: PoseTable, camera: Camera, rows: np.ndarray
 ) -> Splats:
-    """Splats with hair and cloth where no frame shows any, and without those too faint to be ever drawn.
+    """Splats with hair and cloth where no frame shows any, and without strays and those too faint to be ever drawn.
 
     Args:
         poses, rows: of the footage, which must not change by it.
@@ -63,9 +63,9 @@ def groomed(
     nothing = _taken(splats, np.zeros(0, int))
     cloth = cloth_behind(head, splats, rest, shown) or nothing
     hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing
-    added = _Added.of(head, cloth, hair)
-    if not len(added.splats):
+    if not len(cloth) + len(hair):
         return splats
+    added = _Added.of(head, cloth, hair)
     pose, most = poses.pose[torch.from_numpy(rows)], round(_MOST * len(splats))
     turned = torch.cat([pose.rotation.reshape(len(rows), 9), 10 * pose.translation], 1).numpy()
     far = rows[apart(turned, _VIEWS)]  # the most turned heads show what no others do
@@ -94,23 +94,21 @@ class _Added:
     def of(cls, head: Head, cloth: Splats, hair: Splats) -> _Added:
         both = _joined(cloth, hair)
         splits = np.r_[np.full(len(cloth), _SPLITS), np.full(len(hair), _NEVER)]
-        if not len(both):
-            return cls(both, splits, both.mean, both.mean)
         rest = head.template
         place, frame, _ = local_frames(rest, head.faces, rest, both.triangle, both.barycentric)
-        return cls(both, splits, both.mean.copy(), (-np.sign(place[:, :1]) * frame[:, 0]).astype(np.float32))
+        return cls(both, splits, both.mean, (-np.sign(place[:, :1]) * frame[:, 0]).astype(np.float32))
 
     def dodged(self, intrudes: np.ndarray, layer: int, most: int) -> _Added:
         """What is left of it if some of it [n] shows, at most so many splats of cloth after splits."""
         cloth, mean, extent = self.splits != _NEVER, self.splats.mean, self.splats.extent[:, None]
         if layer < _SINKS:
-            mean[intrudes, 2] -= _SINK / self.splats.extent[intrudes]
-            return replace(self, home=mean.copy())
+            lower = mean.copy()
+            lower[intrudes, 2] -= _SINK / self.splats.extent[intrudes]
+            return replace(self, splats=replace(self.splats, mean=lower), home=lower)
         if layer <= _SINKS + _SHIFTS:
-            moved = intrudes & cloth
-            back = layer == _SINKS + _SHIFTS
-            mean[moved] = (self.home if back else mean + _SHIFT * self.inward / extent)[moved]
-            return self._taken(~intrudes | cloth)
+            there = self.home if layer == _SINKS + _SHIFTS else mean + _SHIFT * self.inward / extent
+            moved = np.where((intrudes & cloth)[:, None], there, mean)
+            return replace(self, splats=replace(self.splats, mean=moved))._taken(~intrudes | cloth)
         room = max(0, most - int((~intrudes & cloth).sum())) // len(_CORNERS)
         parted = self._taken(np.flatnonzero(intrudes & (self.splits > 0))[:room])
         rest, quarters = self._taken(~intrudes), _split(parted.splats)

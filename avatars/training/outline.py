@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..data import Camera
 from ..raster.mesh import rasterize_mesh
-from ..splats.model import AvatarModel, Pose, camera_tensors
+from ..splats.model import AvatarModel, Pose
 from ..splats.seeding import screen
 from . import bounds
-from .sides import random_side, reduced
+from .sides import add, random_side, reduced, share
 from .speckle import worn
 
 _YAW = np.radians(50.0)
@@ -55,27 +55,13 @@ class Outline:
         with torch.no_grad():
             vertices = self._model.vertices(pose)
         inside = torch.from_numpy(self.coverage(vertices[0].cpu().numpy(), camera)).to(vertices.device)
-        shown = self._shown(vertices, None if delta is None else delta.detach(), camera)
+        still = None if delta is None else delta.detach()
+        shown = share(self._model, vertices, self._skin, camera, _MOVED, still)
         loss = _WEIGHT * (shown - inside).clamp_min(0).mean()
         moved = [self._model.parameters[name] for name in _MOVED]
         for value, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):
-            gradient = gradient * self._skin[:, None]
-            value.grad = gradient if value.grad is None else value.grad + gradient
+            add(value, gradient * self._skin[:, None])
         return float(loss.detach())
-
-    def _shown(self, vertices: Tensor, delta: Tensor | None, camera: Camera) -> Tensor:
-        """[H, W] how much of each pixel is skin."""
-        kept, (intrinsics, view) = self._model.parameters, camera_tensors(camera)
-        mask = self._skin.to(vertices.dtype)[:, None].expand(-1, 3).contiguous()
-        if delta is not None:
-            delta = torch.cat([delta[..., :6], torch.zeros_like(delta[..., 6:])], -1)
-        fixed = {name: value if name in _MOVED else value.detach() for name, value in kept.items()}
-        try:
-            self._model.parameters = fixed | {"color": mask}
-            drawn = self._model.draw(vertices, delta, intrinsics, view, camera.width, camera.height, None)
-        finally:
-            self._model.parameters = kept
-        return drawn.color[0, 0]
 
     def coverage(self, vertices: np.ndarray, camera: Camera) -> np.ndarray:
         """[H, W] how much of each pixel is mesh, of posed vertices [V, 3] m; as soft at its edges as splats are."""

@@ -21,6 +21,7 @@ _SIZE = 256
 _YAW, _PITCH = np.radians(50.0), np.radians(15.0)
 _WEIGHT = 0.3
 """Of a hidden pixel against the photometric loss of one."""
+_FRONT = ("logit_opacity", "log_scale")
 
 
 class Sides:
@@ -45,25 +46,41 @@ class Sides:
         with torch.no_grad():
             vertices = self._model.vertices(pose)
             hidden = torch.from_numpy(self._occlusion.behind(vertices[0].cpu().numpy(), camera)).to(vertices.device)
-        loss = _WEIGHT * self._shown(vertices, hidden, camera)
-        front = [self._model.parameters[name] for name in ("logit_opacity", "log_scale")]
+        loss = _WEIGHT * share(self._model, vertices, hidden, camera, _FRONT).mean()
+        front = [self._model.parameters[name] for name in _FRONT]
         for value, gradient in zip(front, torch.autograd.grad(loss, front), strict=True):
             gradient = gradient.clone()
             gradient[hidden] = 0  # what is hidden stays as it is; what the picture taught it is kept
-            value.grad = gradient if value.grad is None else value.grad + gradient
+            add(value, gradient)
         return float(loss.detach())
 
-    def _shown(self, vertices: Tensor, hidden: Tensor, camera: Camera) -> Tensor:
-        """Mean over the picture of how much of it is hidden splats."""
-        kept, (intrinsics, view) = self._model.parameters, camera_tensors(camera)
-        free = {name: kept[name] for name in ("logit_opacity", "log_scale")}
-        mask = hidden.to(vertices.dtype)[:, None].expand(-1, 3).contiguous()
-        try:
-            self._model.parameters = {name: value.detach() for name, value in kept.items()} | free | {"color": mask}
-            drawn = self._model.draw(vertices, None, intrinsics, view, camera.width, camera.height, None)
-        finally:
-            self._model.parameters = kept
-        return drawn.color[:, 0].mean()
+
+def share(
+    model: AvatarModel, vertices: Tensor, chosen: Tensor, camera: Camera, moved: tuple[str, ...],
+    delta: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """[H, W] how much of each pixel is chosen splats [N] bool, differentiable with respect to some parameters.
+
+    Args:
+        vertices: [1, V, 3] m, posed.
+        moved: names of these parameters.
+        delta: [1, N, 9] what bases add; colours count for nothing.
+    """
+    kept, (intrinsics, view) = model.parameters, camera_tensors(camera)
+    mask = chosen.to(vertices.dtype)[:, None].expand(-1, 3).contiguous()
+    if delta is not None:
+        delta = torch.cat([delta[..., :6], torch.zeros_like(delta[..., 6:])], -1)
+    fixed = {name: value if name in moved else value.detach() for name, value in kept.items()}
+    try:
+        model.parameters = fixed | {"color": mask}
+        return model.draw(vertices, delta, intrinsics, view, camera.width, camera.height, None).color[0, 0]
+    finally:
+        model.parameters = kept
+
+
+def add(value: Tensor, gradient: Tensor) -> None:
+    """Add to what a parameter has gathered."""
+    value.grad = gradient if value.grad is None else value.grad + gradient
 
 
 def reduced(camera: Camera) -> Camera:

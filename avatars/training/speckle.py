@@ -22,7 +22,7 @@ from ..splats.model import AvatarModel, Pose, camera_tensors
 from . import bounds
 from .frames import FrameStore
 from .poses import PoseTable
-from .sides import random_side, reduced
+from .sides import add, random_side, reduced
 
 _YAW = np.radians(60.0)
 _WINDOW = 5
@@ -89,12 +89,12 @@ class Speckle:
         color, opacity = (self._model.parameters[name] for name in _MOVED)
         wanted = [color, opacity] if added is None else [color, opacity, added]
         found = torch.autograd.grad(loss, wanted, retain_graph=keep)
-        _add(color, shade(found[0]))
-        _add(opacity, found[1] * solid)
+        add(color, shade(found[0]))
+        add(opacity, found[1] * solid)
         if delta is not None:
             share = torch.zeros_like(found[2])
             share[0, :, _COLOR] = shade(found[2][0, :, _COLOR])
-            _add(delta, share)
+            add(delta, share)
 
     def _tint(self, gradient: Tensor) -> Tensor:
         """What of a gradient [N, 3] of colours each splat may follow."""
@@ -152,7 +152,7 @@ def roughness(
     finally:
         model.parameters = kept
     pixels = np.concatenate(found)
-    return float(np.quantile(pixels, _ROUGHEST)) if len(pixels) > _ENOUGH else np.inf
+    return float(np.quantile(pixels, _ROUGHEST)) if len(pixels) >= _ENOUGH else np.inf
 
 
 def _small(image: np.ndarray, camera: Camera) -> np.ndarray:
@@ -180,7 +180,3 @@ def _collar(model: AvatarModel) -> np.ndarray:
         return np.zeros(len(color), bool)
     low, high = np.percentile(tone[face], (1, 99), axis=0)
     return neck & ((tone < low - _TONE) | (tone > high + _TONE)).any(1)
-
-
-def _add(value: Tensor, gradient: Tensor) -> None:
-    value.grad = gradient if value.grad is None else value.grad + gradient

@@ -30,5 +30,5 @@ def strays(head: Head, splats: Splats, rest: np.ndarray) -> np.ndarray:
     solid = rest[splats.logit_opacity > _FAINT]
     if len(solid) <= _FEW:
         return np.zeros(len(splats), bool)
-    away = KDTree(solid).query(rest, _FEW + 1)[0][:, -1]  # the nearest is the splat itself
+    away = KDTree(solid).query(rest, _FEW + 1)[0][:, -1]  # the nearest of a solid one is itself
     return free & (away > _NEAR) & ~head.bust_faces()[splats.triangle]

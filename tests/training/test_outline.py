@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
-from avatars.data import Clip, Track
-from avatars.heads.head import Head
 from avatars.training import bounds
 from avatars.training.loop import Trainer
-from avatars.training.presets import Preset
 from avatars.training.sides import random_side, reduced
 from avatars.training.speckle import worn
 
-TRAIN = np.arange(19)
-PRESET = Preset(size=96, splats=1500, bases=4, iterations=80)
 MOVED = ("mean", "quaternion", "log_scale")
-
-
-@pytest.fixture
-def trainer(scene: tuple[Head, Clip, Track]) -> Trainer:
-    head, clip, track = scene
-    return Trainer(head.shape(track.identity), clip, track, TRAIN, PRESET)
 
 
 def _skin(trainer: Trainer) -> torch.Tensor:

@@ -6,20 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from avatars.data import Clip, Track
-from avatars.heads.head import Head
 from avatars.training.loop import Trainer
-from avatars.training.presets import Preset
 from avatars.training.scratches import Scratches
-
-TRAIN = np.arange(19)
-PRESET = Preset(size=96, splats=1500, bases=4, iterations=80)
-
-
-@pytest.fixture
-def trainer(scene: tuple[Head, Clip, Track]) -> Trainer:
-    head, clip, track = scene
-    return Trainer(head.shape(track.identity), clip, track, TRAIN, PRESET)
 
 
 def _scratches(trainer: Trainer, rough: float) -> Scratches:

@@ -16,12 +16,6 @@ from avatars.training.views import orbit
 TRAIN = np.arange(19)
 
 
-@pytest.fixture
-def trainer(scene: tuple[Head, Clip, Track]) -> Trainer:
-    head, clip, track = scene
-    return Trainer(head.shape(track.identity), clip, track, TRAIN, Preset(size=96, splats=1500, bases=4, iterations=80))
-
-
 def _rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
