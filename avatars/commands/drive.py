@@ -135,6 +135,7 @@ class Drive:
         from ..motion.voice import voice_of
         from ..speech.condition import LONGEST_MS
         from ..speech.evaluate import joined
+        from ..speech.loudness import raised
         from ..speech.stream import Stream
         from ..speech.style import Style
 
@@ -148,7 +149,7 @@ class Drive:
         )
         stream.set_emotion(emotion, intensity)
         stream.reset()  # the emotion is there from the first frame on
-        return joined([stream.feed(sound, 16000), stream.flush()])
+        return joined([stream.feed(raised(sound), 16000), stream.flush()])
 
     def _cameras(self, avatar: Avatar, count: int) -> list[Camera]:
         """One for each frame."""

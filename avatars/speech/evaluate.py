@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .aligned import Aligned, align, resampled
 from .articulation import GAP, JAW
 from .condition import LONGEST_LOOK_AHEAD
 from .engines.utterance import RATE
+from .loudness import raised
 from .personal import predict, scores
 from .runtime import Runtime, default_weights
 from .score import vocal_classes
@@ -124,7 +125,8 @@ def _residual(clip: Aligned, made: np.ndarray) -> tuple[float, float]:
 
 
 def _from_file(weights: Mapping[str, np.ndarray], clip: Aligned) -> dict[str, float]:
-    """Figures of the network with the longest look-ahead."""
+    """Figures of the network with the longest look-ahead, of a sound that is there as a whole."""
+    clip = replace(clip, pcm=raised(clip.pcm))
     made = predict(weights, Style(), clip, LONGEST_LOOK_AHEAD)
     figures = scores(made, clip)
     return {

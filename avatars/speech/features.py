@@ -22,10 +22,13 @@ INPUTS = STACK * (MELS + 2) + 2
 """Numbers per network frame: mel, level and contrast for each hop, then voicing and pitch."""
 FLOOR = 1e-9
 """Mel power added everywhere: about -90 dB of full scale."""
-_SMOOTH = 10
-_RECENT = np.arange(_SMOOTH)
+SMOOTH = 10
+"""Hops of 10 ms that a level is a mean of."""
+_RECENT = np.arange(SMOOTH)
 _LEVEL_FALL, _NOISE_RISE = 0.005, 0.02  # dB per hop
-_LEVEL_START, _LEVEL_LEAST, _NOISE_START = -30.0, -50.0, -60.0
+LEVEL_START = -30.0
+"""Level of a speaker that was not heard yet, dB."""
+_LEVEL_LEAST, _NOISE_START = -50.0, -60.0
 
 
 def mel_matrix(bands: int = MELS, low: float = 60.0, high: float = 7600.0) -> np.ndarray:
@@ -157,8 +160,8 @@ class LevelState:
     @staticmethod
     def start(shape: tuple[int, ...] = ()) -> LevelState:
         """Before anything was heard."""
-        recent = np.full((*shape, _SMOOTH - 1), -80.0)
-        return LevelState(np.full(shape, _LEVEL_START), np.full(shape, _NOISE_START), recent)
+        recent = np.full((*shape, SMOOTH - 1), -80.0)
+        return LevelState(np.full(shape, LEVEL_START), np.full(shape, _NOISE_START), recent)
 
 
 def levels(mel: np.ndarray, voicing: np.ndarray, pitch: np.ndarray, state: LevelState) -> np.ndarray:
@@ -178,7 +181,7 @@ def levels(mel: np.ndarray, voicing: np.ndarray, pitch: np.ndarray, state: Level
     energy = 10 * np.log10(np.add.reduce(mel, -1, np.float64) / bands)
     padded = np.concatenate([state.recent, energy], -1)
     recent = np.arange(hops)[:, None] + _RECENT
-    smooth = np.add.reduce(padded[..., recent], -1) / _SMOOTH
+    smooth = np.add.reduce(padded[..., recent], -1) / SMOOTH
     ramp = np.arange(1, hops + 1)
     level = np.maximum.accumulate(np.maximum(smooth, _LEVEL_LEAST) + _LEVEL_FALL * ramp, -1)
     level = np.maximum(np.maximum(level, state.level[..., None]) - _LEVEL_FALL * ramp, _LEVEL_LEAST)
@@ -212,7 +215,7 @@ def _levels_of_one(mel: np.ndarray, voicing: float, pitch: float, state: LevelSt
     for k, power in enumerate(energies):
         energy = 10 * math.log10(power / MELS)
         recent.append(energy)
-        smooth = sum(recent[-_SMOOTH:]) / _SMOOTH
+        smooth = sum(recent[-SMOOTH:]) / SMOOTH
         level = max(smooth, level - _LEVEL_FALL, _LEVEL_LEAST)
         noise = min(smooth, noise + _NOISE_RISE)
         decibels[k] += np.float32(0.5 - 0.05 * level)

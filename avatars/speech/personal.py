@@ -25,6 +25,7 @@ from .aligned import Aligned, align
 from .articulation import GAP
 from .condition import DEFAULT_LOOK_AHEAD
 from .habits import fit
+from .loudness import raised
 from .reach import reach_gain
 from .replay import replay_inputs
 from .runtime import Runtime, default_weights
@@ -160,7 +161,7 @@ def personalize(
     if len(pcm) and float(np.abs(pcm).max()) < 1e-4:
         raise InputError("The clip is silent", fix="Personalise with a clip in which the subject speaks")
     weights = default_weights() if weights is None else weights
-    clip = align(Runtime(weights), pcm, motion)
+    clip = align(Runtime(weights), raised(pcm), motion)
     usual = Style(gain=reach_gain(motion))
     best = scores(predict(weights, usual, clip), clip)
     tried: dict[str, dict[str, float]] = {}
