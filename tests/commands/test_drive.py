@@ -24,6 +24,7 @@ from avatars.motion.sources import motion_of_track
 from avatars.motion.voice import habits_of, movement, save_style, style_of, teach, voice_of
 from avatars.speech import vocal
 from avatars.speech.evaluate import whole
+from avatars.speech.loudness import raised
 from avatars.speech.style import Style
 from avatars.splats.avatar import Avatar
 from tests.splats.making import make_avatar
@@ -111,7 +112,8 @@ def test_a_file_is_spoken_with_all_the_look_ahead_there_is(avatar: Path, sound: 
     style = voice_of(Avatar.load(avatar))
     made = motion_of(avatar, sound)
     patient, live = (
-        whole(heard, RATE, fps=25.0, look_ahead_ms=ahead, style=style, habits=style.habits) for ahead in (160, 60)
+        whole(raised(heard), RATE, fps=25.0, look_ahead_ms=ahead, style=style, habits=style.habits)
+        for ahead in (160, 60)
     )
     np.testing.assert_array_equal(made.arkit, patient.arkit)
     assert np.abs(made.arkit - live.arkit).max() > 0.01
