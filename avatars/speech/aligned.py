@@ -13,6 +13,7 @@ from . import metrics
 from .articulation import FUNNEL, GAP, PUCKER, STRETCH, from_arkit
 from .condition import condition
 from .engines.utterance import RATE
+from .loudness import raised
 from .phonemes import INDEX
 from .runtime import Runtime
 from .score import run
@@ -80,7 +81,7 @@ def estimate_offset(runtime: Runtime, pcm: np.ndarray, motion: Motion) -> tuple[
     """
     frames = len(pcm) * HZ // RATE
     runtime.set_condition(condition())  # the usual look-ahead, which `run` takes off
-    visemes, heard = run(runtime, pcm)
+    visemes, heard = run(runtime, raised(pcm))
     arkit, known = resampled(motion, (np.arange(frames) + 0.5) / HZ)
     span = slice(*_span(known))
     tracked = from_arkit(arkit)[span]

@@ -64,7 +64,7 @@ class SpeechTrain:
 
         import torch
 
-        from .publish import publish
+        from .publish import launcher, publish
         from .runtime import default_weights
         from .train import Recipe, train
 
@@ -74,12 +74,8 @@ class SpeechTrain:
         )
         begin = default_weights(self.begin) if self.begin else None
         net = train(self.corpus, self.output, recipe, begin=begin)
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        if processes > 1:
-            torch.distributed.destroy_process_group()
         if int(os.environ.get("RANK", "0")) == 0:
-            program = f"torchrun --nproc-per-node {processes} -m avatars" if processes > 1 else "avatars"
-            command = " ".join([program, "speech", "train", *sys.argv[3:]])
+            command = " ".join([launcher(os.environ), "speech", "train", *sys.argv[3:]])
             facts = publish(net, self.corpus, self.output, recipe, command, self.begin)
             for name, figures in facts["scores"].items():
                 print(name, figures)

@@ -152,7 +152,8 @@ def evaluate_clip(
         offset_ms, closure_recall, false_closure_rate, latency_ms and rtf. `clip_offset_ms` is how late the clip's
         pictures come after its sound, which was taken off before all else; `offset_ms` is what remains, between the
         tracked lip gap and the made one; it means little where `offset_correlation` is low. All is as in a live
-        stream, but for names that end in `_file`: with the longest look-ahead, as `drive` speaks a sound file.
+        stream, but for names that end in `_file`: with the longest look-ahead, as `drive` speaks a sound file; and
+        in `_personal`: of a quiet clip's sound as it was raised to learn from.
 
     Raises:
         InputError: too little sound and track in common.

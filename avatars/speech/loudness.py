@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from .features import FLOOR, LEVEL_START, SMOOTH, Analysis
+from .features import FLOOR, LEVEL_START, RATE, SMOOTH, Analysis
 
+_BLOCK = 10 * RATE
+"""Samples analysed at once: an hour of sound needs no more memory than ten seconds of it."""
 _MOST = 30.0
 """dB; what is quieter still is no recording of speech."""
 
 
 def loudest(pcm: np.ndarray) -> float:
     """Level of the loudest 100 ms of [samples] float32 at 16 kHz, dB as the front end counts it."""
-    mel = Analysis()(pcm).mel
-    energy = 10 * np.log10((mel + FLOOR).reshape(-1, mel.shape[-1]).mean(1, dtype=np.float64))
+    analysis = Analysis()
+    mean = [analysis(pcm[at : at + _BLOCK]).mel.mean(-1, dtype=np.float64) for at in range(0, len(pcm), _BLOCK)]
+    energy = 10 * np.log10(np.concatenate([m.ravel() for m in mean] or [np.zeros(0)]) + FLOOR)
     if len(energy) < SMOOTH:
         return -np.inf
     return float(np.convolve(energy, np.full(SMOOTH, 1 / SMOOTH), "valid").max())

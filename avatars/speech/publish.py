@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from .replay import make_replay
 from .runtime import Runtime
 from .score import score_all
 from .train import Recipe
+
+
+def launcher(environment: Mapping[str, str]) -> str:
+    """What started a training, of the variables that torchrun sets: `avatars` by itself, or under torchrun on as many
+    machines."""
+    world, here = (int(environment.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    machines = f" --nnodes {world // here}" if world > here else ""
+    return f"torchrun{machines} --nproc-per-node {here} -m avatars" if world > 1 else "avatars"
 
 
 def publish(

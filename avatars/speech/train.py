@@ -177,7 +177,8 @@ def train(
     if len(shards) < world:
         fix = "Make the corpus first: avatars speech corpus"
         raise InputError(f"{len(shards)} training shards for {world} processes", where=corpus, fix=fix)
-    if world > 1 and not torch.distributed.is_initialized():
+    began_group = world > 1 and not torch.distributed.is_initialized()
+    if began_group:
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     checkpoint = out / "checkpoint.safetensors"
     state = resume(checkpoint, recipe) if checkpoint.exists() else fresh(recipe, begin)
@@ -195,4 +196,6 @@ def train(
         if rank == 0 and (state.step % save_every == 0 or state.step == recipe.steps):
             save(checkpoint, state, recipe)
             write_json(out / "log.json", log)
+    if began_group:
+        torch.distributed.destroy_process_group()
     return state.average

@@ -27,6 +27,8 @@ def test_loudest_is_what_the_front_end_finds(voice: np.ndarray) -> None:
     front(voice)
     # It has fallen by half a dB per second since the loudest moment.
     assert loudest(voice) - 0.75 <= float(front.state.level) <= loudest(voice)
+    late = np.concatenate([np.zeros(10 * RATE - len(voice) // 2, np.float32), voice])  # across two blocks
+    assert loudest(late) == pytest.approx(loudest(voice), abs=1e-6)
     assert loudest(voice / 10) == pytest.approx(loudest(voice) - 20, abs=0.05)
 
 

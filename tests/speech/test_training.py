@@ -23,6 +23,7 @@ from avatars.speech.condition import SIZE, STYLE, STYLE_REST, styled
 from avatars.speech.engines import festival, flite
 from avatars.speech.losses import IGNORED, Weights, losses
 from avatars.speech.network import DILATIONS, Net, arrays
+from avatars.speech.publish import launcher
 from avatars.speech.targets import Manner, curves
 from avatars.speech.train import Recipe, fresh, resume, save, train, train_step
 
@@ -235,6 +236,14 @@ def test_no_shards_no_training(tmp_path: Path) -> None:
         train(tmp_path, tmp_path / "out", TINY)
 
 
+def test_the_published_command_says_how_many_processes_there_were() -> None:
+    assert launcher({}) == "avatars"
+    assert launcher({"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}) == "avatars"
+    assert launcher({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}) == "torchrun --nproc-per-node 2 -m avatars"
+    spread = launcher({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"})
+    assert spread == "torchrun --nnodes 2 --nproc-per-node 4 -m avatars"
+
+
 def test_two_processes_agree(shards: Path, tmp_path: Path) -> None:
     """Gradients are averaged: both processes end with the same network, which is not that of one process."""
     script = tmp_path / "job.py"
@@ -245,7 +254,7 @@ def test_two_processes_agree(shards: Path, tmp_path: Path) -> None:
         "recipe = Recipe(steps=3, batch=2, frames=60, round_steps=3, warm_up=2)\n"
         "net = train(Path(sys.argv[1]), Path(sys.argv[2]), recipe)\n"
         "save_tensors(Path(sys.argv[2]) / f'rank{os.environ[\"RANK\"]}.safetensors', arrays(net))\n"
-        "torch.distributed.destroy_process_group()\n"
+        "assert not torch.distributed.is_initialized()\n"
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     root = str(Path(__file__).resolve().parents[2])
