@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +162,24 @@ def load(
 
 
 @dataclass
+class Pool:
+    """Examples by what they teach."""
+
+    voiced: list[Example] = field(default_factory=list)
+    sung: list[Example] = field(default_factory=list)
+    """Those of `voiced` in which somebody sings."""
+    still: list[Example] = field(default_factory=list)
+    """Without a voice."""
+
+    @classmethod
+    def of(cls, examples: list[Example]) -> Pool:
+        """Sort them."""
+        voiced = [e for e in examples if e.language]
+        sung = [e for e in voiced if (e.vocal == CLASSES.index("sing")).any()]
+        return cls(voiced, sung, [e for e in examples if not e.language])
+
+
+@dataclass
 class Batch:
     """Numbers for one step; see `losses`."""
 
@@ -189,11 +207,8 @@ def _random_emotion(rng: np.random.Generator) -> np.ndarray:
     return emotion
 
 
-def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: int) -> Batch:
+def batch(pool: Pool, rng: np.random.Generator, size: int, frames: int) -> Batch:
     """`size` crops of `frames` frames, augmented in the mel domain, with the targets that their look-ahead asks for."""
-    voiced = [e for e in examples if e.language]
-    still = [e for e in examples if not e.language]
-    sung = [e for e in voiced if (e.vocal == CLASSES.index("sing")).any()]
     mel = np.full((size, frames, STACK, MELS), FLOOR, np.float32)
     voicing, pitch = np.zeros((2, size, frames), np.float32)
     label = np.full((size, frames), SILENCE, np.int64)
@@ -202,8 +217,9 @@ def batch(examples: list[Example], rng: np.random.Generator, size: int, frames: 
     style, emotion, conditions = [], [], []
     ahead = rng.choice(len(LOOK_AHEADS), size, p=_AHEAD_SHARES)
     for i in range(size):
-        pool = still if rng.random() < MUTED_SHARE else sung if sung and rng.random() < SUNG_SHARE else voiced
-        example = pool[int(rng.integers(len(pool)))]
+        sing = pool.sung and rng.random() < SUNG_SHARE
+        chosen = pool.still if rng.random() < MUTED_SHARE else pool.sung if sing else pool.voiced
+        example = chosen[int(rng.integers(len(chosen)))]
         source = int(rng.integers(0, max(len(example.label) - frames, 0) + 1))
         n = min(len(example.label) - source, frames)
         place = int(rng.integers(0, frames - n + 1))

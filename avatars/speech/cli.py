@@ -41,7 +41,7 @@ class SpeechTrain:
     """Directory of shards."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Directory of the checkpoint; a run found there goes on."""
-    steps: int = 24000
+    steps: int = 27000
     """Optimiser steps."""
     batch: int = 16
     """Crops of 3 s per step and process."""

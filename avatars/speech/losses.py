@@ -34,7 +34,7 @@ class Weights:
     curve: float = 4.0
     velocity: float = 4.0
     smoothness: float = 0.5
-    closure: float = 12.0
+    closure: float = 15.0
     contact: float = 9.0
     rounding: float = 2.0
     breath: float = 4.0

@@ -21,33 +21,34 @@ from torch import nn
 from avatars.errors import InputError, TrainingError
 from avatars.files import load_tensors, save_tensors, write_json
 
-from .batches import Example, batch, load
+from .batches import Pool, batch, load
 from .losses import Weights, losses
 from .network import Net, arrays, from_arrays
+from .optimizer import Optimizer
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Numbers of a training run."""
 
-    steps: int = 24000
+    steps: int = 27000
     batch: int = 16
     """Crops per step on each process."""
     frames: int = 150
     """Length of a crop, 20 ms each."""
     rate: float = 2e-3
     warm_up: int = 100
-    decay: float = 0.01
+    decay: float = 0.05
     average: float = 0.999
     """Decay of the averaged weights that are kept."""
-    round_steps: int = 4000
+    round_steps: int = 4500
     """Steps between loading (and degrading) utterances anew."""
     round_hours: float = 2.7
     """Most sound in memory at once, hours on each process."""
     seed: int = 0
     breaths: bool = True
-    """Whether to teach breaths between utterances (see `breaths`), from the round on in which two thirds of the steps
-    are done: what voices say is learned better without."""
+    """Whether to teach breaths between utterances (see `breaths`), in the rounds after two thirds of the steps and in
+    the last: what voices say is learned better without."""
     half: bool = False
     """Whether the network's products are taken in bfloat16; parameters, losses and the optimiser stay in float32."""
 
@@ -58,8 +59,15 @@ class State:
 
     net: Net
     average: Net
-    optimizer: torch.optim.AdamW
+    optimizer: Optimizer
     step: int = 0
+
+
+def _device() -> torch.device:
+    """The GPU of this process, where there is one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def fresh(recipe: Recipe, begin: Mapping[str, np.ndarray] | None = None) -> State:
@@ -67,16 +75,15 @@ def fresh(recipe: Recipe, begin: Mapping[str, np.ndarray] | None = None) -> Stat
     torch.manual_seed(recipe.seed)
     net, average = (Net(), Net()) if begin is None else (from_arrays(dict(begin)), Net())
     average.load_state_dict(net.state_dict())
-    return State(net, average, torch.optim.AdamW(net.parameters(), recipe.rate, weight_decay=recipe.decay))
+    net, average = net.to(_device()), average.to(_device())
+    return State(net, average, Optimizer(net, recipe.rate, recipe.decay))
 
 
 def save(path: Path, state: State, recipe: Recipe) -> None:
     """Write a checkpoint: parameters, their average and the optimiser's moments."""
     tensors = {f"net.{k}": v for k, v in arrays(state.net).items()}
     tensors |= {f"average.{k}": v for k, v in arrays(state.average).items()}
-    for name, parameter in state.net.named_parameters():
-        for key, value in state.optimizer.state.get(parameter, {}).items():
-            tensors[f"{key}.{name}"] = np.atleast_1d(value.detach().cpu().numpy())
+    tensors |= {f"optimizer.{k}": np.atleast_1d(v.cpu().numpy()) for k, v in state.optimizer.moments().items()}
     save_tensors(path, tensors, {"step": str(state.step), "recipe": json.dumps(asdict(recipe))})
 
 
@@ -92,9 +99,11 @@ def resume(path: Path, recipe: Recipe) -> State:
     state = fresh(recipe)
     for prefix, net in (("net.", state.net), ("average.", state.average)):
         net.load_state_dict({k: torch.from_numpy(tensors[prefix + k].copy()) for k in net.state_dict()})
-    for name, parameter in state.net.named_parameters():
-        moments = {k: torch.from_numpy(tensors[f"{k}.{name}"].copy()) for k in ("exp_avg", "exp_avg_sq")}
-        state.optimizer.state[parameter] = {"step": torch.tensor(float(tensors[f"step.{name}"][0])), **moments}
+    prefix = "optimizer."
+    kept = {k[len(prefix) :]: torch.from_numpy(v.copy()) for k, v in tensors.items() if k.startswith(prefix)}
+    # How many steps there were is a number on its own, everything else has its parameter's shape.
+    kept = {k: v.squeeze() if k.startswith("step.") else v for k, v in kept.items()}
+    state.optimizer.remember({k: v.to(_device()) for k, v in kept.items()})
     state.step = int(metadata["step"])
     return state
 
@@ -114,9 +123,7 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.rate * min(1, (step + 1) / recipe.warm_up) * (0.5 + 0.5 * math.cos(math.pi * step / recipe.steps))
 
 
-def train_step(
-    state: State, examples: list[Example], recipe: Recipe, rank: int = 0, world: int = 1
-) -> dict[str, float]:
+def train_step(state: State, examples: Pool, recipe: Recipe, rank: int = 0, world: int = 1) -> dict[str, float]:
     """One step in place; returns the loss terms."""
     rng = np.random.default_rng([recipe.seed, 1, state.step, rank])
     data = batch(examples, rng, recipe.batch, recipe.frames)
@@ -128,8 +135,6 @@ def train_step(
         visemes, curves, classes = state.net(inputs, condition)
     terms = losses(visemes, curves, classes, label, target, vocal, Weights())
     total = torch.stack(list(terms.values())).sum()
-    for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(recipe, state.step)
     state.optimizer.zero_grad()
     total.backward()
     if world > 1:
@@ -137,7 +142,7 @@ def train_step(
     norm = nn.utils.clip_grad_norm_(state.net.parameters(), 1.0)
     if not torch.isfinite(norm):
         raise TrainingError("The loss is no longer a number", where=f"step {state.step}", fix="Lower the learning rate")
-    state.optimizer.step()
+    state.optimizer.step(learning_rate(recipe, state.step))
     keep = min(recipe.average, (state.step + 1) / (state.step + 10))
     with torch.no_grad():
         for slow, fast in zip(state.average.parameters(), state.net.parameters(), strict=True):
@@ -146,13 +151,13 @@ def train_step(
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
-def pool(shards: list[Path], recipe: Recipe, turn: int, rank: int, world: int) -> list[Example]:
+def pool(shards: list[Path], recipe: Recipe, turn: int, rank: int, world: int) -> Pool:
     """Utterances of one round on one process: a seeded choice of shards, each process its own."""
     order = np.random.default_rng([recipe.seed, 2, turn]).permutation(len(shards))
     most = max(int(recipe.round_hours * 12), 1)  # shards last five minutes
     mine = [shards[i] for i in order[rank::world]][:most]
-    late = 3 * (turn + 1) * recipe.round_steps > 2 * recipe.steps
-    return load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]), recipe.breaths and late)
+    late = 3 * turn * recipe.round_steps >= 2 * recipe.steps or (turn + 1) * recipe.round_steps >= recipe.steps
+    return Pool.of(load(mine, np.random.default_rng([recipe.seed, 3, turn, rank]), recipe.breaths and late))
 
 
 def train(
@@ -182,7 +187,7 @@ def train(
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     checkpoint = out / "checkpoint.safetensors"
     state = resume(checkpoint, recipe) if checkpoint.exists() else fresh(recipe, begin)
-    turn, examples = -1, []
+    turn, examples = -1, Pool()
     log: list[dict[str, float]] = []
     began = time.process_time()
     while state.step < recipe.steps:

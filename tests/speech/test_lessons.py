@@ -11,7 +11,7 @@ import torch
 from avatars.speech import batches, corpus, vocal
 from avatars.speech import train as training
 from avatars.speech.augment import drone
-from avatars.speech.batches import batch, load
+from avatars.speech.batches import Pool, batch, load
 from avatars.speech.condition import EMOTIONS, LOOK_AHEADS, STYLE
 from avatars.speech.losses import Weights, losses
 from avatars.speech.targets import Manner
@@ -63,7 +63,7 @@ def test_sound_and_targets_stay_together(shards: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(batches, "MUTED_SHARE", 0.0)
     monkeypatch.setattr(batches, "random_style", lambda rng, manner: np.zeros(STYLE, np.float32))
     monkeypatch.setattr(batches, "_random_emotion", lambda rng: np.zeros(len(EMOTIONS), np.float32))
-    made = batch([example], np.random.default_rng(3), 16, 60)
+    made = batch(Pool.of([example]), np.random.default_rng(3), 16, 60)
     heard = (made.inputs[..., -2] + 1) / 2  # voicing
     for row, conditions in enumerate(made.condition):
         delay = LOOK_AHEADS[int(conditions[-len(LOOK_AHEADS) :].argmax())]

@@ -18,11 +18,12 @@ from avatars.errors import InputError
 from avatars.speech import corpus, vocal
 from avatars.speech.articulation import from_arkit
 from avatars.speech.augment import codec, coloured_noise, degrade, hum, muted, room, spectral
-from avatars.speech.batches import batch, load, random_style
+from avatars.speech.batches import Pool, batch, load, random_style
 from avatars.speech.condition import SIZE, STYLE, STYLE_REST, styled
 from avatars.speech.engines import festival, flite
 from avatars.speech.losses import IGNORED, Weights, losses
 from avatars.speech.network import DILATIONS, Net, arrays
+from avatars.speech.optimizer import Optimizer
 from avatars.speech.publish import launcher
 from avatars.speech.targets import Manner, curves
 from avatars.speech.train import Recipe, fresh, resume, save, train, train_step
@@ -118,7 +119,7 @@ def test_styles_scale_curves() -> None:
 
 
 def test_batches_delay_the_answer_by_the_look_ahead(shards: Path) -> None:
-    examples = load([shards / "train-00000.tar"], np.random.default_rng(0))
+    examples = Pool.of(load([shards / "train-00000.tar"], np.random.default_rng(0)))
     data = batch(examples, np.random.default_rng(1), 8, 100)
     assert data.inputs.shape == (8, 100, 86)
     assert data.condition.shape == (8, SIZE)
@@ -144,7 +145,7 @@ def test_losses_punish_open_bilabials_and_closed_vowels() -> None:
             losses(logits[0], made, logits[1], torch.full_like(label, kind), aim, vocal_class, Weights())[name]
         )
 
-    assert total(0.3, 1, 0.0, "curve") == pytest.approx(13 * total(0.3, 4, 0.0, "curve"), rel=1e-5)
+    assert total(0.3, 1, 0.0, "curve") == pytest.approx(16 * total(0.3, 4, 0.0, "curve"), rel=1e-5)
     assert total(0.0, 9, 0.8, "false_closure") > 0
     assert total(0.6, 9, 0.8, "false_closure") == 0
     assert 0 < total(0.0, 4, 0.8, "false_closure") < 0.1 * total(0.0, 9, 0.8, "false_closure")  # t, d, n
@@ -180,7 +181,7 @@ def test_training_learns(shards: Path) -> None:
     torch.set_num_threads(1)
     recipe = Recipe(steps=40, batch=4, frames=80, warm_up=5)
     state = fresh(recipe)
-    examples = load([shards / "train-00000.tar"], np.random.default_rng(0))
+    examples = Pool.of(load([shards / "train-00000.tar"], np.random.default_rng(0)))
     terms = [train_step(state, examples, recipe)["curve"] for _ in range(40)]
     assert np.mean(terms[-8:]) < 0.6 * np.mean(terms[:4])
 
@@ -193,6 +194,31 @@ def test_training_begins_with_the_weights_that_it_is_given(shards: Path, tmp_pat
     assert same(state.average, taught)
     still = Recipe(steps=1, batch=2, frames=60, round_steps=3, rate=0.0)
     assert same(train(shards, tmp_path / "b", still, report=lambda text: None, begin=arrays(taught)), taught)
+
+
+def test_convolutions_move_by_orthogonal_steps() -> None:
+    """Muon's step is U V' of the gradient's singular vectors, in size as AdamW's would be; AdamW's first step is the
+    gradient's sign."""
+    torch.manual_seed(0)
+    net = Net()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    for p in net.parameters():
+        p.grad = torch.randn(p.shape)
+    grads = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+    optimizer = Optimizer(net, 1e-3, 0.0)
+    optimizer.step(2e-3)  # the rate is each step's own
+    for name, p in net.named_parameters():
+        moved = (before[name] - p.detach()) / 2e-3
+        if name.startswith("convs.") and name.endswith("weight"):
+            left, _, right = torch.linalg.svd(grads[name].flatten(1), full_matrices=False)
+            moved, wanted = moved.flatten(1) / (0.2 * 384**0.5), left @ right
+            assert float(functional.cosine_similarity(moved.flatten(), wanted.flatten(), dim=0)) > 0.97
+            stretch = torch.linalg.svdvals(moved)
+            assert 0.6 < float(stretch.min()) < float(stretch.max()) < 1.3  # Newton and Schulz stop half way
+        else:
+            torch.testing.assert_close(moved, grads[name].sign(), atol=2e-3, rtol=0)
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
 
 
 def convolved(net: Net, x: torch.Tensor) -> torch.Tensor:
@@ -216,7 +242,7 @@ def test_network_is_causal_convolutions() -> None:
 def test_half_precision_walks_the_same_way(shards: Path) -> None:
     """Products in bfloat16 keep 8 bits: the first step's gradient points where that of float32 does."""
     torch.set_num_threads(1)
-    examples = load([shards / "train-00000.tar"], np.random.default_rng(0))
+    examples = Pool.of(load([shards / "train-00000.tar"], np.random.default_rng(0)))
     found = []
     for half in (False, True):
         recipe = replace(TINY, half=half)
