@@ -95,13 +95,17 @@ class Learner(nn.Module):
 
     def raw(self, inputs: Tensor, look_ahead: int = DEFAULT_LOOK_AHEAD) -> Tensor:
         """[T, 11] articulators before the affine map, look-ahead taken off."""
+        return self.heard(inputs, look_ahead)[1]
+
+    def heard(self, inputs: Tensor, look_ahead: int) -> tuple[Tensor, Tensor]:
+        """(viseme logits [T, 14], `raw`)."""
         fixed = torch.from_numpy(condition(look_ahead=look_ahead))
         vector = torch.cat([self.vector, fixed[STYLE:]])[None]
         assert vector.shape[1] == SIZE
-        _, curves, classes = self.net(inputs, vector)
+        visemes, curves, classes = self.net(inputs, vector)
         share = Inhale()(inputs[0].numpy(), classes[0].detach().numpy())
         breath = torch.from_numpy(share[:, None] * inhaled())
-        return torch.maximum(curves[0], breath)[look_ahead:]
+        return visemes[0, look_ahead:], torch.maximum(curves[0], breath)[look_ahead:]
 
     def shape(self, curves: Tensor) -> Tensor:
         """As `Style.shape`."""

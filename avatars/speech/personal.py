@@ -23,12 +23,13 @@ from . import metrics
 from .adapt import CLOSED_SHARE, OPEN_SHARE, Learner, learn, task
 from .aligned import Aligned, align
 from .articulation import GAP
-from .condition import DEFAULT_LOOK_AHEAD
+from .condition import DEFAULT_LOOK_AHEAD, LONGEST_LOOK_AHEAD
 from .habits import fit
 from .loudness import raised
 from .reach import reach_gain
 from .replay import replay_inputs
 from .runtime import Runtime, default_weights
+from .steady import steadied
 from .style import Style
 
 RUNGS = ("affine", "vector", "low_rank")
@@ -99,10 +100,16 @@ def scores(made: np.ndarray, clip: Aligned) -> Scores:
 def predict(
     weights: Mapping[str, np.ndarray], style: Style, clip: Aligned, look_ahead: int = DEFAULT_LOOK_AHEAD
 ) -> np.ndarray:
-    """[T, 11] articulators that a style makes of the clip's sound, with `look_ahead` network frames of it to come."""
+    """[T, 11] articulators that a style makes of the clip's sound, with `look_ahead` network frames of it to come.
+
+    As a stream does it: steadied where there are most of them.
+    """
     learner = Learner(style.apply(weights), style)
     with torch.no_grad():
-        return learner.shape(learner.raw(task(clip, clip.known, look_ahead).inputs, look_ahead)).numpy()
+        visemes, curves = learner.heard(task(clip, clip.known, look_ahead).inputs, look_ahead)
+        if look_ahead == LONGEST_LOOK_AHEAD:
+            curves = torch.from_numpy(steadied(visemes.numpy(), curves.numpy()))
+        return learner.shape(curves).numpy()
 
 
 def _folds(frames: int) -> list[np.ndarray]:

@@ -10,21 +10,27 @@ from avatars.errors import InputError
 
 from . import corpus, metrics
 from .articulation import ARTICULATORS, GAP, JAW, PUCKER, ROLL_LOWER, from_arkit
-from .condition import DEFAULT_LOOK_AHEAD, condition
+from .condition import DEFAULT_LOOK_AHEAD, LONGEST_LOOK_AHEAD, condition
 from .engines.utterance import RATE
 from .features import FrontEnd
 from .phonemes import SILENCE
 from .runtime import Runtime
+from .steady import steadied
 from .targets import labels
 from .vocal import CLASSES
 
 
 def run(runtime: Runtime, pcm: np.ndarray, look_ahead: int = DEFAULT_LOOK_AHEAD) -> tuple[np.ndarray, np.ndarray]:
-    """(viseme logits [T, 14], articulators [T, 11]) of a whole sound, look-ahead taken off, from a fresh start."""
+    """(viseme logits [T, 14], articulators [T, 11]) of a whole sound, look-ahead taken off, from a fresh start.
+
+    With the longest look-ahead articulators are steadied, as a stream does it.
+    """
     runtime.reset()
     ending = np.zeros((look_ahead + 1) * RATE // 50, np.float32)
     inputs = FrontEnd()(np.concatenate([pcm, ending]))
     visemes, curves, _ = runtime(inputs)
+    if look_ahead == LONGEST_LOOK_AHEAD:
+        curves = steadied(visemes, curves)
     frames = len(pcm) * 50 // RATE
     return visemes[look_ahead : look_ahead + frames], curves[look_ahead : look_ahead + frames]
 

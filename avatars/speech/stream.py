@@ -18,7 +18,7 @@ from avatars.data import Motion
 from avatars.errors import InputError
 
 from .articulation import ARTICULATORS
-from .condition import EMOTIONS, STYLE, condition, emotion_vector
+from .condition import EMOTIONS, LONGEST_LOOK_AHEAD, STYLE, condition, emotion_vector
 from .drone import Drone
 from .face import WIDTH, Face
 from .features import RATE, FrontEnd
@@ -27,6 +27,7 @@ from .inhale import Inhale, part
 from .resample import Resampler
 from .runtime import Runtime
 from .sound import channels_first
+from .steady import RADIUS, Steady
 from .style import Style
 
 HZ = 50
@@ -44,7 +45,8 @@ class Stream:
 
     Args:
         fps: of the frames that come out.
-        look_ahead_ms: 0, 40, 60, 80 or 160: more is better and later.
+        look_ahead_ms: 0, 40, 60, 80 or 160: more is better and later. With 160 lips are also kept from flickering (see
+            `steady`), which waits for 40 ms more.
         seed: of blinks, gaze, head and brows.
         style: a subject's way of speaking (see `personal`), None for the usual one.
         habits: a subject's blinks, gaze and head (see `habits.fit`).
@@ -78,13 +80,15 @@ class Stream:
         amounts = amounts or Amounts()
         self._face, self._breathes = Face(habits or Habits(), amounts, seed), min(amounts.nonverbal, 1.0)
         self._inhale, self._drone = Inhale(), Drone()
+        self._steady = Steady() if self._ahead == LONGEST_LOOK_AHEAD else None
+        self._delay = self._ahead + (RADIUS if self._steady else 0)
         self.set_style(style)
         self.reset()
 
     @property
     def latency_ms(self) -> float:
         """Most sound beyond a frame's time that the frame waits for, ms: look-ahead, its own 20 ms, interpolation."""
-        return 20.0 * self._ahead + 30.0 + (1000 * self._resampler.delay if self._resampler else 0.0)
+        return 20.0 * self._delay + 30.0 + (1000 * self._resampler.delay if self._resampler else 0.0)
 
     def reset(self) -> None:
         """Forget everything: the next sound starts at time 0, with the same seed. Style and emotion stay."""
@@ -94,8 +98,10 @@ class Stream:
         self._runtime.reset()
         self._inhale.reset()
         self._drone.reset()
+        if self._steady is not None:
+            self._steady.reset()
         self._samples = 0  # heard, at 16 kHz
-        self._frames = 0  # network frames made, the first look-ahead of them before time 0
+        self._frames = 0  # network frames made, the first `_delay` of them before time 0
         self._out = 0  # frames given
         self._inputs = np.zeros((0, 86), np.float32)  # heard, not yet answered
         self._last = np.zeros((0, WIDTH), np.float32)  # newest face, for interpolation
@@ -161,6 +167,8 @@ class Stream:
         self._runtime.reset()
         self._inhale.reset()
         self._drone.reset()
+        if self._steady is not None:
+            self._steady.reset()
         if self._front is not None:
             self._front.analysis.hush()
         self._easing, self._eased = self._held.copy(), 0
@@ -171,7 +179,7 @@ class Stream:
         self._samples += sound.shape[1]
         if last:
             whole = -(-self._samples // _FRAME)
-            silence = (whole + self._ahead) * _FRAME - self._samples
+            silence = (whole + self._delay) * _FRAME - self._samples
             sound = np.concatenate([sound, np.zeros((len(sound), silence), np.float32)], 1)
         if not last and sound.shape[1] < _BLOCK * _FRAME:  # the usual case of a live stream
             inputs = self._front(sound)
@@ -192,15 +200,17 @@ class Stream:
 
     def _extend(self, inputs: np.ndarray) -> None:
         """Network and face for the next inputs [n, 86]; the first answers lie before time 0 and are dropped."""
-        _, curves, classes = self._runtime(inputs)
+        visemes, curves, classes = self._runtime(inputs)
         shut = self._drone(inputs)
         if np.count_nonzero(shut):
             curves = curves * (1 - shut)[:, None]
         breath = self._inhale(inputs, classes)
         if self._breathes and np.count_nonzero(breath):
             curves = part(curves, self._breathes * breath)
+        if self._steady is not None:
+            curves, classes = self._steady(visemes, curves, classes)
         self._inputs = np.concatenate([self._inputs, inputs])
-        skip = min(max(self._ahead - self._frames, 0), len(inputs))
+        skip = min(max(self._delay - self._frames, 0), len(inputs))
         self._frames += len(inputs)
         curves, classes = curves[skip:], classes[skip:]
         count = len(curves)

@@ -12,12 +12,13 @@ import torch
 
 from avatars.errors import InputError
 from avatars.speech import Stream
-from avatars.speech.articulation import INDEX, lip_gap
+from avatars.speech.articulation import INDEX, JAW, from_arkit, lip_gap
 from avatars.speech.condition import LOOK_AHEADS, SIZE, condition
 from avatars.speech.evaluate import joined, parity, quiet, whole
 from avatars.speech.habits import Amounts
 from avatars.speech.network import Net, arrays, from_arrays
 from avatars.speech.runtime import Runtime
+from avatars.speech.score import run
 from avatars.speech.style import Style
 from avatars.speech.vocal import laugh, sing
 
@@ -45,7 +46,9 @@ def test_numpy_equals_torch() -> None:
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize(("rate", "options"), [(16000, {}), (44100, {"fps": 30.0, "look_ahead_ms": 40})])
+@pytest.mark.parametrize(
+    ("rate", "options"), [(16000, {}), (44100, {"fps": 30.0, "look_ahead_ms": 40}), (16000, {"look_ahead_ms": 160})]
+)
 def test_chunks_equal_one_shot(rate: int, options: dict) -> None:
     assert parity(SONG[:24000], rate, sizes=(7, 160, 3200), **options) <= 1e-5
 
@@ -102,6 +105,17 @@ def test_frames_wait_no_longer_than_the_latency() -> None:
                 # The next frame was not ready: it is at most the latency behind what was heard.
                 assert 1000 * (heard * 0.02 - newest) <= stream.latency_ms + 1e-6
     assert Stream().latency_ms <= 100
+
+
+def test_a_stream_of_the_longest_look_ahead_is_steadied() -> None:
+    runtime = Runtime()
+    runtime.set_condition(condition(look_ahead=8))
+    wanted = run(runtime, SONG, 8)[1]
+    made = from_arkit(whole(SONG, 16000, fps=50.0, look_ahead_ms=160, amounts=STILL).arkit)
+    # Frames of a stream lie between two of the network's; the last one also sees how the sound ended.
+    between = 0.5 * (wanted[:-1] + wanted[1:])
+    np.testing.assert_allclose(made[1:-1, JAW], between[:-1, JAW], atol=1e-5)
+    assert np.abs(np.diff(made[:, JAW])).max() > 0.02
 
 
 def test_flush_ends_with_the_sound_and_needs_a_reset() -> None:
