@@ -23,7 +23,7 @@ from . import metrics
 from .adapt import CLOSED_SHARE, OPEN_SHARE, Learner, learn, task
 from .aligned import Aligned, align
 from .articulation import GAP
-from .condition import DEFAULT_LOOK_AHEAD, LONGEST_LOOK_AHEAD
+from .condition import DEFAULT_LOOK_AHEAD
 from .habits import fit
 from .loudness import raised
 from .reach import reach_gain
@@ -107,9 +107,7 @@ def predict(
     learner = Learner(style.apply(weights), style)
     with torch.no_grad():
         visemes, curves = learner.heard(task(clip, clip.known, look_ahead).inputs, look_ahead)
-        if look_ahead == LONGEST_LOOK_AHEAD:
-            curves = torch.from_numpy(steadied(visemes.numpy(), curves.numpy()))
-        return learner.shape(curves).numpy()
+        return learner.shape(torch.from_numpy(steadied(visemes.numpy(), curves.numpy(), look_ahead))).numpy()
 
 
 def _folds(frames: int) -> list[np.ndarray]:

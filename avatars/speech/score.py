@@ -10,7 +10,7 @@ from avatars.errors import InputError
 
 from . import corpus, metrics
 from .articulation import ARTICULATORS, GAP, JAW, PUCKER, ROLL_LOWER, from_arkit
-from .condition import DEFAULT_LOOK_AHEAD, LONGEST_LOOK_AHEAD, condition
+from .condition import DEFAULT_LOOK_AHEAD, condition
 from .engines.utterance import RATE
 from .features import FrontEnd
 from .phonemes import SILENCE
@@ -29,8 +29,7 @@ def run(runtime: Runtime, pcm: np.ndarray, look_ahead: int = DEFAULT_LOOK_AHEAD)
     ending = np.zeros((look_ahead + 1) * RATE // 50, np.float32)
     inputs = FrontEnd()(np.concatenate([pcm, ending]))
     visemes, curves, _ = runtime(inputs)
-    if look_ahead == LONGEST_LOOK_AHEAD:
-        curves = steadied(visemes, curves)
+    curves = steadied(visemes, curves, look_ahead)
     frames = len(pcm) * 50 // RATE
     return visemes[look_ahead : look_ahead + frames], curves[look_ahead : look_ahead + frames]
 

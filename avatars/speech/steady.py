@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .articulation import ARTICULATORS, GAP
+from .condition import LONGEST_LOOK_AHEAD
 from .phonemes import BILABIAL
 from .vocal import CLASSES
 
@@ -17,6 +18,11 @@ RADIUS = 2
 _KERNEL = np.exp(-0.5 * np.arange(-RADIUS, RADIUS + 1) ** 2)
 _KERNEL = (_KERNEL / _KERNEL.sum()).astype(np.float32)
 """A Gaussian of one frame."""
+
+
+def waits(look_ahead: int) -> int:
+    """Frames that steady lips wait for beyond a look-ahead: only the longest has time for them."""
+    return RADIUS if look_ahead == LONGEST_LOOK_AHEAD else 0
 
 
 def _closing(visemes: np.ndarray) -> np.ndarray:
@@ -50,8 +56,13 @@ class Steady:
         return even + shut[:, None] * (middle - even), told[:count]
 
 
-def steadied(visemes: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """[n, 11] of a whole sound's viseme logits [n, 14] and curves [n, 11], each in its place; it ends at rest."""
+def steadied(visemes: np.ndarray, curves: np.ndarray, look_ahead: int) -> np.ndarray:
+    """[n, 11] of a whole sound's viseme logits [n, 14] and curves [n, 11], each in its place; it ends at rest.
+
+    Answers of a look-ahead that leaves no time for it come back as they are.
+    """
+    if not waits(look_ahead):
+        return curves
     ending = ((0, RADIUS), (0, 0))
     visemes, curves = np.pad(visemes, ending), np.pad(curves, ending)
     return Steady()(visemes, curves, np.zeros((len(curves), len(CLASSES)), np.float32))[0][RADIUS:]

@@ -18,7 +18,7 @@ from avatars.data import Motion
 from avatars.errors import InputError
 
 from .articulation import ARTICULATORS
-from .condition import EMOTIONS, LONGEST_LOOK_AHEAD, STYLE, condition, emotion_vector
+from .condition import EMOTIONS, STYLE, condition, emotion_vector
 from .drone import Drone
 from .face import WIDTH, Face
 from .features import RATE, FrontEnd
@@ -27,7 +27,7 @@ from .inhale import Inhale, part
 from .resample import Resampler
 from .runtime import Runtime
 from .sound import channels_first
-from .steady import RADIUS, Steady
+from .steady import Steady, waits
 from .style import Style
 
 HZ = 50
@@ -80,8 +80,8 @@ class Stream:
         amounts = amounts or Amounts()
         self._face, self._breathes = Face(habits or Habits(), amounts, seed), min(amounts.nonverbal, 1.0)
         self._inhale, self._drone = Inhale(), Drone()
-        self._steady = Steady() if self._ahead == LONGEST_LOOK_AHEAD else None
-        self._delay = self._ahead + (RADIUS if self._steady else 0)
+        self._steady = Steady() if waits(self._ahead) else None
+        self._delay = self._ahead + waits(self._ahead)
         self.set_style(style)
         self.reset()
 
@@ -95,11 +95,7 @@ class Stream:
         self._resampler: Resampler | None = None
         self._front: FrontEnd | None = None
         self._face.reset()
-        self._runtime.reset()
-        self._inhale.reset()
-        self._drone.reset()
-        if self._steady is not None:
-            self._steady.reset()
+        self._unhear()
         self._samples = 0  # heard, at 16 kHz
         self._frames = 0  # network frames made, the first `_delay` of them before time 0
         self._out = 0  # frames given
@@ -164,14 +160,16 @@ class Stream:
 
     def interrupt(self) -> None:
         """The speaker was cut off: forget what was said, bring the mouth to rest within 160 ms; the clock goes on."""
-        self._runtime.reset()
-        self._inhale.reset()
-        self._drone.reset()
-        if self._steady is not None:
-            self._steady.reset()
+        self._unhear()
         if self._front is not None:
             self._front.analysis.hush()
         self._easing, self._eased = self._held.copy(), 0
+
+    def _unhear(self) -> None:
+        """What answers from the past of the sound forgets it."""
+        for part_of_it in (self._runtime, self._inhale, self._drone, self._steady):
+            if part_of_it is not None:
+                part_of_it.reset()
 
     def _advance(self, sound: np.ndarray, last: bool) -> Motion:
         """Take 16 kHz sound [channels, n] and give what is ready."""
