@@ -1,7 +1,8 @@
 """Lips without flicker, for sound that is there ahead of time: answers are averaged with their neighbours in time.
 
 A network that answers every 20 ms anew moves lips faster than muscles do. Averaging alone would leave lips ajar in p, b
-and m, which last no longer than a few answers, so what closes them stays as it is, as surely as the network hears one.
+and m, which last no longer than a few answers. So what closes lips stays as it is, as surely as the network hears one
+of these, or as nearly as its lips touch: some closures it makes without being sure of their sound.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ RADIUS = 2
 _KERNEL = np.exp(-0.5 * np.arange(-RADIUS, RADIUS + 1) ** 2)
 _KERNEL = (_KERNEL / _KERNEL.sum()).astype(np.float32)
 """A Gaussian of one frame."""
+_TOUCH = 0.1
+"""Lip gap below which lips begin to count as touching."""
 
 
 def waits(look_ahead: int) -> int:
@@ -50,7 +53,8 @@ class Steady:
         even = np.sum([weight * rows[k : k + count] for k, weight in enumerate(_KERNEL)], 0)
         middle = rows[RADIUS : RADIUS + count]
         sure = np.concatenate([self._closing, _closing(visemes)])
-        shut = sure[:count] * (middle[:, GAP] < even[:, GAP])
+        touching = (1 - middle[:, GAP] / _TOUCH).clip(0, 1)
+        shut = np.maximum(sure[:count], touching) * (middle[:, GAP] < even[:, GAP])
         told = np.concatenate([self._classes, classes])
         self._curves, self._closing, self._classes = rows[count:], sure[count:], told[count:]
         return even + shut[:, None] * (middle - even), told[:count]

@@ -29,8 +29,9 @@ _NEAR = 0.015
 _LOW, _HIGHEST, _LINING = 0.25, 0.02, 0.01
 """Quantile of their heights over the mesh that it lies at, m that it may, and m that a lining lies lower: behind
 others, not before them."""
-_OWN = 0.4
-"""Share of its colour that a splat has from one of those it takes after, the rest from all: cloth has a pattern."""
+_OWN = 0.1
+"""Share of its colour that a splat has from one of those it takes after, the rest from all: a pattern of blots is none
+that anybody wears."""
 _COLLAR = 6.0
 """How much more it counts how far from the neck it is than how far to the side."""
 _LOWEST = 0.05
@@ -62,7 +63,8 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
     count = len(triangle)
     models = _kin(head, rest[known], place)
     colors = splats.color[known][models]
-    color = (1 - _OWN) * np.median(colors, 1) + _OWN * colors[np.arange(count), rng.integers(ALIKE, size=count)]
+    middle = np.sort(colors, 1)[:, ALIKE // 4 : -ALIKE // 4].mean(1)  # a median would be one colour of checked cloth
+    color = (1 - _OWN) * middle + _OWN * colors[np.arange(count), rng.integers(ALIKE, size=count)]
     mean = np.zeros((count, 3), np.float32)
     above = np.quantile((splats.mean[:, 2] * splats.extent)[known][models], _LOW, axis=1)
     mean[:, 2] = (above.clip(0, _HIGHEST) - _LINING * ~unseen) / _SIZE

@@ -56,13 +56,13 @@ def groomed(
     splats = _taken(splats, splats.logit_opacity > np.log(ALPHA_MIN / (1 - ALPHA_MIN)))
     device = next(network.parameters()).device
     model = AvatarModel(head, splats, network).to(device)
-    shown = visibility(model, poses, camera, rows)[0]
+    shown, pixels = visibility(model, poses, camera, rows)
     rest = model.rest_means().numpy()
     kept = ~(below_neck(head, splats, rest, shown) | strays(head, splats, rest))
-    splats, rest, shown = _taken(splats, kept), rest[kept], shown[kept]
+    splats, rest, shown, pixels = _taken(splats, kept), rest[kept], shown[kept], pixels[kept]
     nothing = _taken(splats, np.zeros(0, int))
     cloth = cloth_behind(head, splats, rest, shown) or nothing
-    hair = _hair(Hair(head, splats, rest, shown), round(_MOST * len(splats))) or nothing
+    hair = _hair(Hair(head, splats, rest, shown, pixels), round(_MOST * len(splats))) or nothing
     if not len(cloth) + len(hair):
         return splats
     added = _Added.of(head, cloth, hair)

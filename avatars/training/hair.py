@@ -37,6 +37,10 @@ _HIGHEST = 0.02
 """m that hair may stand off the skull."""
 _SOLID = 2.0
 """Logit of its opacity."""
+_LEVEL = 200
+"""Seen splats as high on the head whose colours hair takes after where none was seen: those beside it lie in the shade
+of what hangs over them.
+"""
 _BESIDE, _HANGING = 0.01, 40
 """m off the mesh at which hair hangs free, and splats of it on either side of the neck that make hair long."""
 _UNEVEN, _THICK = 0.025, 0.004
@@ -74,11 +78,11 @@ class Hair:
     Args:
         splats: of the trained head.
         rest: [N, 3] m, where they are at rest.
-        shown: [N] largest share of its footprint that each shows in some frame.
+        shown, pixels: [N] largest share of its footprint that each shows in some frame, and px of it.
     """
 
-    def __init__(self, head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray) -> None:
-        self.head, self.splats, self.rest, self.shown = head, splats, rest, shown
+    def __init__(self, head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray, pixels: np.ndarray) -> None:
+        self.head, self.splats, self.rest, self.shown, self._pixels = head, splats, rest, shown, pixels
         self._kinds = kinds(head)
         self._kind = self._kinds[splats.triangle]
         self._sure, self._scalp = shown >= SEEN, self._kind == SCALP
@@ -106,9 +110,9 @@ class Hair:
         near = np.flatnonzero(self._scalp)[KDTree(self.rest[self._scalp]).query(origin)[1]]
         unseen = self.shown[near] <= HIDDEN
         triangle, barycentric, origin, frame, near = (x[unseen] for x in (triangle, barycentric, origin, frame, near))
-        color = splats.color[near]
         models = lookalikes(
-            head, np.r_[splats.triangle, triangle], np.r_[self.rest, origin], np.r_[splats.color, color],
+            head, np.r_[splats.triangle, triangle], np.r_[self.rest, origin],
+            np.r_[splats.color, splats.color[near]],
             np.r_[self._sure, np.zeros(len(near), bool)], ALIKE,
         )[np.cumsum(~np.r_[self._sure, np.zeros(len(near), bool)])[len(splats) :] - 1]  # fmt: skip
         above = np.median((splats.mean[:, 2] * splats.extent)[models], 1).clip(0, _HIGHEST)
@@ -116,7 +120,16 @@ class Hair:
         normal = frame[:, :, 2]
         away = _unit(origin - self._whorl) - [0, 1, 0]
         way = _unit(away - (away * normal).sum(1, keepdims=True) * normal)
+        color = self._usual(origin[:, 1])
         return Roots(triangle, barycentric, origin + height[:, None] * normal, way, normal, color)
+
+    def _usual(self, height: np.ndarray) -> np.ndarray:
+        """[n, 3] mean colour of the hair that pictures show as high up as `height` [n] m."""
+        seen = np.flatnonzero(self._seen)
+        level = KDTree(self.rest[seen, 1:2]).query(height[:, None], min(_LEVEL, len(seen)))[1]
+        like = seen[level]
+        weight = self._pixels[like][..., None]
+        return (self.splats.color[like] * weight).sum(1) / weight.sum(1)
 
     def behind_neck(self, rng: np.random.Generator) -> Roots | None:
         """A curtain from one side to the other, if hair hangs beside the neck on both; None if it does not."""

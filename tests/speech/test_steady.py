@@ -31,11 +31,11 @@ def mouth(count: int) -> np.ndarray:
 
 def test_a_dip_of_one_frame_is_flicker_and_goes() -> None:
     curves = mouth(30)
-    curves[15, GAP] = 0.0
+    curves[15, GAP] = 0.15
     out = steadied(logits(30, {}), curves, LONGEST_LOOK_AHEAD)
     # A Gaussian of one frame keeps 0.40 of it: 1 / (1 + 2 exp(-1/2) + 2 exp(-2))
     share = 1 / (1 + 2 * np.exp(-0.5) + 2 * np.exp(-2.0))
-    assert out[15, GAP] == pytest.approx(0.4 * (1 - share), abs=2e-3)
+    assert out[15, GAP] == pytest.approx(0.4 - 0.25 * share, abs=2e-3)
     np.testing.assert_allclose(out[RADIUS:13], curves[RADIUS:13], atol=1e-6)
     np.testing.assert_allclose(out[18 : 30 - RADIUS], curves[18 : 30 - RADIUS], atol=1e-6)
     assert out[13:18, GAP].sum() == pytest.approx(curves[13:18, GAP].sum(), abs=2e-3)  # its neighbours get the rest
@@ -53,6 +53,16 @@ def test_lips_meet_where_a_closure_is_heard() -> None:
     opened[15, GAP] = 1.0
     parted = steadied(logits(30, {15: BILABIAL}), opened, LONGEST_LOOK_AHEAD)
     assert parted[15, GAP] < 0.7  # only what closes is spared
+
+
+def test_lips_that_touch_stay_shut_whatever_is_heard() -> None:
+    curves = mouth(40)
+    curves[10, GAP], curves[25, GAP] = 0.0, 0.05
+    out = steadied(logits(40, {}), curves, LONGEST_LOOK_AHEAD)
+    assert out[10, GAP] == pytest.approx(0.0, abs=1e-6)
+    bare = 0.4 - 0.35 / (1 + 2 * np.exp(-0.5) + 2 * np.exp(-2.0))
+    assert out[25, GAP] == pytest.approx((0.05 + bare) / 2, abs=2e-3)  # half-way to touching
+    assert out[10, JAW] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_in_pieces_as_in_one() -> None:

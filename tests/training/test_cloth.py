@@ -78,6 +78,16 @@ def test_the_back_wears_what_the_shoulders_do(head: Head, filmed: tuple[Splats, 
     np.testing.assert_array_equal(again.color, laid.color)
 
 
+def test_checked_cloth_is_plain_where_nobody_saw_it(head: Head, filmed: tuple[Splats, np.ndarray, np.ndarray]) -> None:
+    """Checks that are guessed are blots."""
+    splats, rest, shown = filmed
+    checked = np.random.default_rng(3).choice([0.2, 0.8], size=(len(rest), 1)) * np.ones(3)
+    laid = cloth_behind(head, replace(splats, color=checked.astype(np.float32)), rest, shown)
+    assert laid is not None
+    assert abs(laid.color.mean() - 0.5) < 0.05
+    assert laid.color.std() < 0.12  # a fair coin of either is 0.3, a median of some 0.25
+
+
 def test_the_shirt_does_not_show_from_behind(head: Head, filmed: tuple[Splats, np.ndarray, np.ndarray]) -> None:
     splats, rest, shown = filmed
     front = replace(splats, **{k: v[shown > 0] for k, v in vars(splats).items()})  # nothing was left of the back

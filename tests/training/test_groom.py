@@ -120,9 +120,28 @@ def test_strands_lie_on_the_skull_and_fall(trainer: Trainer, bare: Splats, hairy
     assert np.abs(np.median(height)) < 0.003  # the scene's hair is paint on the mesh
 
 
+def test_hair_is_as_light_as_the_film_shows_it_at_that_height(trainer: Trainer, bare: Splats) -> None:
+    """What lies beside the hidden back is in the shade of locks before it: two pixels of it count for two."""
+    head, rest = trainer.shaped()[0], _rest(trainer, bare)
+    scalp = kinds(head)[bare.triangle] == SCALP
+    behind = np.quantile(rest[scalp, 2], 0.3)
+    shown = np.where(scalp & (rest[:, 2] < behind), 0.0, 1.0)
+    shade = scalp & (shown > 0) & (rest[:, 2] < np.quantile(rest[scalp & (shown > 0), 2], 0.4))
+    lit = np.where(rest[:, 1:2] > np.median(rest[scalp, 1]), [0.7, 0.6, 0.4], [0.5, 0.4, 0.2])
+    color = np.where(shade[:, None], 0.1, np.where(scalp[:, None], lit, bare.color))
+    pixels = np.where(shade, 0.02, 2.0)
+    painted = replace(bare, color=color.astype(np.float32))
+    roots = Hair(head, painted, rest, shown, pixels).on_scalp(np.random.default_rng(0))
+    height = roots.place[:, 1] - np.median(rest[scalp, 1])
+    assert (height > 0.03).sum() > 50
+    assert np.abs(roots.color[height > 0.03] - [0.7, 0.6, 0.4]).max() < 0.03
+    assert (height < -0.03).sum() > 50
+    np.testing.assert_allclose(np.median(roots.color[height < -0.03], 0), [0.5, 0.4, 0.2], atol=0.03)
+
+
 def test_hair_hangs_behind_the_neck_if_it_does_beside_it(trainer: Trainer, bare: Splats) -> None:
     rest, shown = _rest(trainer, bare), np.ones(len(bare))
-    short = Hair(trainer.shaped()[0], bare, rest, shown)
+    short = Hair(trainer.shaped()[0], bare, rest, shown, shown)
     assert short.known
     assert short.behind_neck(np.random.default_rng(0)) is None
     long, rng = rest.copy(), np.random.default_rng(1)
@@ -131,7 +150,7 @@ def test_hair_hangs_behind_the_neck_if_it_does_beside_it(trainer: Trainer, bare:
     long[face] = np.stack([side, rng.uniform(-0.09, -0.03, 200), np.full(200, 0.02)], 1)
     color = bare.color.copy()
     color[face] = [0.7, 0.6, 0.4]
-    found = Hair(trainer.shaped()[0], replace(bare, color=color), long, shown).behind_neck(rng)
+    found = Hair(trainer.shaped()[0], replace(bare, color=color), long, shown, shown).behind_neck(rng)
     assert found is not None
     assert len(found) > 100
     x, y, z = found.place.T
@@ -151,14 +170,14 @@ def test_a_head_without_a_neck_grows_hair_on_its_scalp_alone(trainer: Trainer, b
     head = trainer.shaped()[0]
     ends = replace(head, regions={name: value for name, value in head.regions.items() if name != "neck"})
     shown = np.where(np.random.default_rng(0).uniform(size=len(bare)) < 0.5, 0.0, 1.0)
-    hair = Hair(ends, bare, _rest(trainer, bare), shown)
+    hair = Hair(ends, bare, _rest(trainer, bare), shown, shown)
     assert hair.behind_neck(np.random.default_rng(0)) is None
     assert len(hair.on_scalp(np.random.default_rng(0))) > 50
 
 
 def test_a_head_of_which_no_hair_was_seen_grows_none(trainer: Trainer, bare: Splats) -> None:
     shown = np.where(kinds(trainer.shaped()[0])[bare.triangle] == SCALP, 0.0, 1.0)
-    assert not Hair(trainer.shaped()[0], bare, _rest(trainer, bare), shown).known
+    assert not Hair(trainer.shaped()[0], bare, _rest(trainer, bare), shown, shown).known
 
 
 def test_what_is_too_faint_to_be_drawn_is_not_kept(trainer: Trainer, bare: Splats) -> None:
