@@ -190,7 +190,7 @@ def tracked_clip(
     return found
 
 
-_TRAINING = 12
+_TRAINING = 13
 """Raise it when a person's head, or what is seeded on it, comes out differently: half a training would not fit."""
 
 

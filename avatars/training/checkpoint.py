@@ -21,7 +21,7 @@ from ..splats.bases import BasisNetwork
 from ..splats.model import PARAMETERS, Pose
 from ..splats.rebind import rebound
 from ..tracking.personal import left_over
-from .relief import shaped
+from .optimizer import shaped
 
 if TYPE_CHECKING:
     from .loop import Trainer

@@ -32,11 +32,10 @@ from .blinks import Blinks
 from .calm import calm
 from .frames import FrameStore, Supervision
 from .occlusion import Occlusion
-from .optimizer import Optimizer
+from .optimizer import Optimizer, shaped
 from .outline import Outline
 from .poses import PoseTable
 from .presets import Preset
-from .relief import shaped
 from .scratches import Scratches
 from .sides import Sides, reduced
 from .speckle import Speckle, hair, roughness
@@ -149,7 +148,7 @@ class Trainer:
 
     def shaped(self) -> tuple[Head, Splats]:
         """The head as training shaped it, and the splats as they are now, bound to that."""
-        head = shaped(self.head, self.optimizer.relief.tensors())
+        head = shaped(self.head, self.optimizer.tensors())
         return head, rebound(self.model.splats(self.seeded), self.head, head)
 
     def to_cpu(self) -> None:
@@ -199,7 +198,7 @@ class Trainer:
         if done >= _SIDES_FROM and self.iteration % _BLINKS_EVERY == _BLINKS_EVERY // 2:
             self.blinks.shut(self.poses.row(row), rng)
         rate = 0.06 ** max(0.0, (done - 0.1) / 0.9)
-        self.optimizer.splats(rate)
+        self.optimizer.splats(pose.expression.detach(), rate)
         if delta is not None and weights is not None and delta.grad is not None:
             self.optimizer.bases(delta.grad[0], weights.detach()[0], rate)
         if leaf is not None:

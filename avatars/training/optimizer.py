@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from ..data import Camera
+from ..heads.head import Head
 from ..raster import ops
 from ..splats.interior import INTERIOR
 from ..splats.model import PARAMETERS, AvatarModel, Pose
-from . import bounds
+from . import bounds, relief
+from .blendshapes import Blendshapes, own_blendshapes
 from .depths import Depths
 from .hollow import Hollow
 from .parallax import told
@@ -67,6 +69,7 @@ class Optimizer:
         self.scale_limit = bounds.scale_limit(model)
         self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera, seen)
         self.relief, self.slim = Relief(model.head, told(seen, pose, camera)), Slim(model)
+        self.blendshapes = Blendshapes(model.head, len(seen))
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = bounds.reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
@@ -84,13 +87,18 @@ class Optimizer:
         self.steps, self.basis_steps = 0, 0
 
     @torch.no_grad()
-    def splats(self, rate: float) -> None:
-        """Move per-splat tensors and the template by their gradients; keep places, scales and colours within bounds."""
+    def splats(self, expression: Tensor, rate: float) -> None:
+        """Move per-splat tensors and the head by their gradients; keep places, scales and colours within bounds.
+
+        Args:
+            expression: [1, E] of the frame.
+        """
         self.steps += 1
         before, pull = self.teeth.moved.clone(), self.model.parameters["mean"].grad
         if pull is not None:
             self.teeth.step(pull, rate, self.steps)
             self.depths.step(self.model.parameters["mean"], pull, self.frozen, rate, self.steps)
+        self.blendshapes.step(expression, rate)
         self.relief.step(rate)
         for name in PARAMETERS:
             value = self.model.parameters[name]
@@ -167,7 +175,7 @@ class Optimizer:
         out["teeth"] = torch.stack([self.teeth.moved, self.teeth.first, self.teeth.second]).cpu().numpy()
         out["depths"] = torch.stack([self.depths.moved, self.depths.first, self.depths.second]).cpu().numpy()
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
-        return out | self.relief.tensors()
+        return out | self.relief.tensors() | self.blendshapes.tensors()
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, np.ndarray]) -> None:
@@ -192,10 +200,16 @@ class Optimizer:
         for value, saved in zip(grids, tensors["depths"], strict=True):
             value.copy_(torch.from_numpy(saved))
         self.relief.restore(tensors)
+        self.blendshapes.restore(tensors)
         put(self.frozen, "frozen")
         put(self.colors.low, "color.low")
         put(self.colors.high, "color.high")
         self.steps, self.basis_steps = (int(x) for x in tensors["steps"])
+
+
+def shaped(head: Head, tensors: dict[str, np.ndarray]) -> Head:
+    """The head as the training of `Optimizer.tensors` shaped it."""
+    return own_blendshapes(relief.shaped(head, tensors), tensors)
 
 
 def _flattened(net: torch.nn.Module) -> tuple[Tensor, Tensor]:
