@@ -136,12 +136,14 @@ def _shares(head: Head) -> np.ndarray:
 
 def _taken(head: Head, shares: np.ndarray) -> np.ndarray:
     """[3 bumps, n] orthonormal: changes of bumps that move the landmarks as blendshapes or turns of the head do."""
+    found = head.landmark_faces >= 0
+    if not found.any() or not shares.shape[1]:
+        return np.zeros((3 * shares.shape[1], 0), np.float32)
     size = len(head.expression_names)
     body, still = HeadModel(head), torch.eye(3).expand(size, 3, 3)
     with torch.no_grad():
         place = (torch.zeros(size, 3), still, torch.zeros(size, 3))
         acted, rest = (body.pose(_HALF * amount * torch.eye(size), still, *place) for amount in (1, 0))
-    found = head.landmark_faces >= 0
     corners, weight = head.faces[head.landmark_faces[found]], head.landmark_barycentric[found]
 
     def at_landmarks(field: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,14 @@ def test_what_another_blendshape_or_a_turn_does_is_left_to_it(person: Head) -> N
         known = torch.isfinite(asked[:, 0])
         assert float(done[known].abs().max()) > 1e-5
         assert abs(float((done * asked)[known].sum() / asked[known].square().sum())) < 1e-4
+
+
+def test_a_head_without_a_face_or_landmarks_keeps_its_own(person: Head) -> None:
+    blind = replace(person, landmark_faces=np.full_like(person.landmark_faces, -1))
+    assert _taken(blind, _shares(blind)).shape == (3 * _shares(blind).shape[1], 0)
+    behind = replace(person, template=person.template - np.array([0, 0, 1], np.float32))
+    body, _ = _taught(behind, {"mouthSmileLeft": np.full(person.template.shape, 0.01)}, 16)
+    np.testing.assert_array_equal(body.basis.numpy(), HeadModel(behind).basis.numpy())
 
 
 def test_a_training_moves_them_and_keeps_what_it_moved(
