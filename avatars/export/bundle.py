@@ -21,7 +21,9 @@ from ..data import Splats
 from ..errors import FileFormatError
 from ..heads.arkit import NAMES
 from ..heads.head import Head
+from ..motion.retarget import PARTED
 from ..motion.voice import habits_of
+from ..speech.articulation import GAP_MAP
 from ..speech.habits import Habits
 from ..splats import bases as splat_bases
 from ..splats.avatar import Avatar
@@ -185,6 +187,8 @@ def _add_subject(packer: Packer, avatar: Avatar, habits: Habits) -> None:
     packer.add("subject_curves", answer.curves, "f32")
     packer.add("subject_state", answer.state, "f32")
     packer.add("subject_seal", np.array([answer.seal]), "f32")
+    packer.add("subject_press", np.array([answer.press, PARTED]), "f32")
+    packer.add("lip_gap", GAP_MAP, "f32")
     packer.add("turn_curve", answer.turn, "f32")
     packer.add("shift_curves", answer.shift, "f32")
     packer.add("curve_ends", np.array([MOST_TURN, MOST_SHIFT]), "f32")

@@ -30,9 +30,11 @@ class Response:
     curves: np.ndarray
     """[52, SAMPLES] the subject's coefficient for a given one from 0 to 1."""
     state: np.ndarray
-    """[E] the face for no coefficients."""
+    """[E] the face for no coefficients, its lips as they rest."""
     seal: float
     """How far mouthClose may exceed jawOpen."""
+    press: float
+    """mouthClose that shuts lips at rest (see `retarget.Retarget.press`)."""
     turn: np.ndarray
     """[SAMPLES] angle that a turn from 0 to MOST_TURN rad becomes."""
     shift: np.ndarray
@@ -50,6 +52,7 @@ class Response:
     def of(avatar: Avatar) -> Response:
         """Of an avatar, by trying."""
         retarget = Retarget(avatar)
+        press, retarget.press = retarget.press, 0.0  # the page adds it itself
         steps = np.linspace(0, 1, SAMPLES)
         grid = np.zeros((52, SAMPLES, 52))
         grid[np.arange(52), :, np.arange(52)] = steps
@@ -63,6 +66,7 @@ class Response:
             curves[np.arange(52), :, np.arange(52)],
             retarget.expression(np.zeros((1, 52)))[0],
             float(sealed[close] - sealed[jaw]),
+            press,
             *_limits(retarget, avatar),
             *_torso(retarget, avatar),
         )

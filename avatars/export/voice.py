@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 
 from .. import __version__
-from ..heads.arkit import INDEX, NAMES
+from ..heads.arkit import INDEX
 from ..speech import features
-from ..speech.articulation import ARTICULATORS, GAP, lip_gap, possible_gap, to_arkit
+from ..speech.articulation import ARTICULATORS, GAP, GAP_MAP, possible_gap, to_arkit
 from ..speech.condition import DEFAULT_LOOK_AHEAD, EMOTIONS, STYLE, condition
 from ..speech.emotion import _IS_MOUTH as IS_MOUTH
 from ..speech.emotion import OFFSETS
@@ -61,7 +61,7 @@ def voice_bundle(style: Style | None = None) -> Bundle:
     packer.add("style_gain", style.gain, "f32")
     packer.add("style_bias", style.bias, "f32")
     packer.add("gap_reach", reach, "f32")
-    packer.add("lip_gap", _lip_gap_map(), "f32")
+    packer.add("lip_gap", GAP_MAP, "f32")
     packer.add("breath_bands", BANDS.T, "f32")
     packer.add("inhaled", inhaled(), "f32")
     packer.add("gap", np.array([GAP]), "u8")
@@ -74,14 +74,6 @@ def voice_bundle(style: Style | None = None) -> Bundle:
         "arrays": packer.table,
     }  # fmt: skip
     return Bundle(manifest, data)
-
-
-def _lip_gap_map() -> np.ndarray:
-    """[52]: `lip_gap` before it clips, which is linear; found about a jaw that is half open."""
-    base = np.zeros(len(NAMES))
-    base[INDEX["jawOpen"]] = 0.4
-    step = 1e-3
-    return (lip_gap(base + step * np.eye(len(NAMES))) - lip_gap(base)) / step
 
 
 def _linear_map() -> np.ndarray:

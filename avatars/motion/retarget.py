@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from ..data import Motion
 from ..heads.arkit import INDEX, MIRROR, NAMES
+from ..heads.still import still_landmarks
 from ..speech.articulation import lip_gap
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
@@ -52,6 +53,14 @@ _LEAST_OPEN = 0.3
 """How far an eye at rest is from shut, at least."""
 _MARGIN = 0.35
 """How far beyond what the subject showed a coefficient can get."""
+PARTED = 0.15
+"""Lip gap of nobody in particular at which lips are as far apart as they rest and move; below, they are drawn shut."""
+_INNER_LIPS = (13, 14)
+"""Landmarks of the upper and the lower lip that meet."""
+_MEET = -0.001
+"""m from the lower up to the upper of them where nothing shows between lips: by so much they overlap then."""
+_PRESS = 0.3
+"""Most of mouthClose that draws resting lips shut."""
 _TURN = (0.6, 0.35)
 """rad from rest at which a head turn begins to be limited, and by how much it can exceed that."""
 _SHIFT = (0.04, 0.05)
@@ -138,6 +147,9 @@ class Retarget:
         self._shut = np.maximum(room, own.arkit[:, _BLINKS].max(0))
         self._base = np.median(avatar.track.expression[calm(own)].astype(float), axis=0)
         self._scale = np.ones(52) if driver is PLAIN else _scales(self.subject, driver)
+        self.press = _press(avatar, self._base) if driver is PLAIN else 0.0
+        """How much of mouthClose shuts lips that rest ajar, as those of people who talk throughout a film do. Somebody
+        who drives by a film of their own closes theirs as far as they do."""
         self._origin = np.median(avatar.track.translation.astype(float), axis=0)
         self._body = _Body(avatar)
 
@@ -181,7 +193,11 @@ class Retarget:
 
     def expression(self, arkit: np.ndarray) -> np.ndarray:
         """The avatar's [T, E] for the driver's [T, 52]."""
-        moved = self._base + (self.coefficients(arkit) - self.subject.neutral) @ self.head.arkit
+        change = self.coefficients(arkit) - self.subject.neutral
+        close, jaw = INDEX["mouthClose"], INDEX["jawOpen"]
+        shut = np.clip(1 - lip_gap(arkit) / PARTED, 0, 1)
+        change[:, close] += shut * np.clip(self.press - np.maximum(change[:, close] - change[:, jaw], 0), 0, None)
+        moved = self._base + change @ self.head.arkit
         return np.clip(moved, self.head.expression_low, self.head.expression_high)
 
     def _place(self, motion: Motion) -> tuple[np.ndarray, np.ndarray]:
@@ -236,6 +252,18 @@ class _Body:
 
 def _tensor(value: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(value.astype(np.float32))
+
+
+def _press(avatar: Avatar, base: np.ndarray) -> float:
+    """Least mouthClose with which nothing shows between the lips of a face state [E]."""
+    head = avatar.head
+    amounts = np.linspace(0, _PRESS, 61)
+    tried = base + amounts[:, None] * head.arkit[INDEX["mouthClose"]]
+    points = still_landmarks(head, tried.clip(head.expression_low, head.expression_high).astype(np.float32))
+    apart = (points[:, _INNER_LIPS[0]] - points[:, _INNER_LIPS[1]])[:, 1]
+    if not np.isfinite(apart).all() or apart.min() > _MEET:
+        return 0.0
+    return float(amounts[np.argmax(apart <= _MEET)])
 
 
 def _shut(arkit: np.ndarray) -> np.ndarray:

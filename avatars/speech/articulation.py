@@ -61,7 +61,8 @@ np.add.at(REACH, _SOURCES, _GAINS * _PARTING[_COLUMNS] / SCALE)
 _MAP = _DIRECT_MAP.copy()
 _MAP[:, _CLOSE] = SCALE * REACH
 _MAP[GAP, _CLOSE] -= SCALE
-_GAP_MAP = _PARTING / np.float32(SCALE)
+GAP_MAP = _PARTING / np.float32(SCALE)
+"""[52] lip gap of each coefficient, before it is clipped."""
 
 
 def possible_gap(curves: np.ndarray) -> np.ndarray:
@@ -89,7 +90,7 @@ def from_arkit(arkit: np.ndarray) -> np.ndarray:
 
 def lip_gap(arkit: np.ndarray) -> np.ndarray:
     """[...] lip gap of ARKit coefficients [..., 52]: 0 closed, 1 as wide as the widest vowel."""
-    return np.minimum(np.maximum(arkit @ _GAP_MAP, 0.0), 1.5)
+    return np.minimum(np.maximum(arkit @ GAP_MAP, 0.0), 1.5)
 
 
 def jaw(arkit: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from avatars.data import Motion
 from avatars.heads.arkit import INDEX, NAMES
-from avatars.motion.retarget import FULL, LIDS, PLAIN, Manner, Retarget, calm, soften
+from avatars.heads.still import still_landmarks
+from avatars.motion.retarget import FULL, LIDS, PARTED, PLAIN, Manner, Retarget, calm, soften
 from avatars.motion.sources import motion_of_track
 from avatars.splats.avatar import Avatar
 from avatars.splats.model import Pose
@@ -217,3 +218,33 @@ def test_soften() -> None:
     assert (y <= 0.7).all()
     assert (np.diff(y) >= 0).all()
     assert np.abs(np.diff(y, 2)).max() < 5e-4  # no kink
+
+
+def test_lips_that_rest_ajar_shut_where_nothing_parts_them(avatar: Avatar, driver: Motion) -> None:
+    """Speech and sliders: p, b, m and silence close the mouth, whatever the subject's own rest shows of the teeth."""
+    retarget, bare = Retarget(avatar, PLAIN), Retarget(avatar, PLAIN)
+    assert Retarget(avatar, Manner.of(driver)).press == 0
+    assert 0 < retarget.press < 0.3
+    bare.press = 0.0
+    faces = np.zeros((5, 52))
+    jaw, close = INDEX["jawOpen"], INDEX["mouthClose"]
+    faces[1, [jaw, close]] = 0.3  # p, b or m over a dropped jaw
+    faces[2, jaw] = 0.6 * PARTED / 2
+    faces[3, jaw] = 0.6 * PARTED
+    faces[4, close] = 0.4  # more than shut is not asked for twice
+
+    def apart(of: Retarget) -> np.ndarray:
+        """[5] m from the lower up to the upper lip."""
+        points = still_landmarks(avatar.head, of.expression(faces).astype(np.float32))
+        return (points[:, 13] - points[:, 14])[:, 1]
+
+    shut, ajar = apart(retarget), apart(bare)
+    assert ajar[:2].min() > -0.001
+    assert shut[:2].max() < -0.0009
+    assert shut[2] < ajar[2] - 0.0003
+    np.testing.assert_allclose(shut[3], ajar[3], atol=1e-6)
+    assert shut[4] == pytest.approx(min(ajar[4], shut[0]), abs=1e-4)
+    rise = np.zeros((50, 52))
+    rise[:, jaw] = np.linspace(0, 0.3, 50)
+    points = still_landmarks(avatar.head, retarget.expression(rise).astype(np.float32))
+    assert (np.diff((points[:, 13] - points[:, 14])[:, 1]) > 0).all()  # a jaw that opens parts them all the way

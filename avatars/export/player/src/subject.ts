@@ -27,6 +27,7 @@ export class Subject {
     const shapes: Record<string, number[]> = {
       expression_low: [this.size], expression_high: [this.size], arkit: [52, this.size],
       subject_curves: [52, SAMPLES], subject_state: [this.size], subject_seal: [1],
+      subject_press: [2], lip_gap: [52],
       turn_curve: [SAMPLES], shift_curves: [3, SAMPLES], curve_ends: [2], torso_fit: [27, 6],
       rest_rotation: [4], rest_torso_rotation: [4], rest_torso: [3],
     };
@@ -41,6 +42,12 @@ export class Subject {
     const rest = Array.from({ length: 52 }, (_, c) => curves[c * SAMPLES]);
     for (const values of [own, rest])
       values[MOUTH_CLOSE] = Math.min(values[MOUTH_CLOSE], Math.max(values[JAW_OPEN] + arrays.subject_seal[0], 0));
+    // Lips that rest ajar are drawn shut where nothing is to part them.
+    const [press, parted] = arrays.subject_press;
+    const apart = arrays.lip_gap.reduce((sum, gap, c) => sum + gap * coefficients[c], 0);
+    const shut = Math.min(Math.max(1 - Math.max(apart, 0) / parted, 0), 1);
+    const held = own[MOUTH_CLOSE] - rest[MOUTH_CLOSE] - (own[JAW_OPEN] - rest[JAW_OPEN]);
+    own[MOUTH_CLOSE] += shut * Math.max(press - Math.max(held, 0), 0);
     const state = Float32Array.from(arrays.subject_state);
     for (let c = 0; c < 52; c++) {
       const change = own[c] - rest[c];
