@@ -255,15 +255,15 @@ def _tensor(value: np.ndarray) -> torch.Tensor:
 
 
 def _press(avatar: Avatar, base: np.ndarray) -> float:
-    """Least mouthClose with which nothing shows between the lips of a face state [E]."""
+    """Least mouthClose with which nothing shows between the lips of a face state [E]; where none suffices, the best."""
     head = avatar.head
     amounts = np.linspace(0, _PRESS, 61)
     tried = base + amounts[:, None] * head.arkit[INDEX["mouthClose"]]
     points = still_landmarks(head, tried.clip(head.expression_low, head.expression_high).astype(np.float32))
     apart = (points[:, _INNER_LIPS[0]] - points[:, _INNER_LIPS[1]])[:, 1]
-    if not np.isfinite(apart).all() or apart.min() > _MEET:
-        return 0.0
-    return float(amounts[np.argmax(apart <= _MEET)])
+    if not np.isfinite(apart).all():
+        return 0.0  # a head without these landmarks
+    return float(amounts[np.argmax(apart <= max(_MEET, apart.min()))])
 
 
 def _shut(arkit: np.ndarray) -> np.ndarray:

@@ -15,16 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 
 from ..heads.head import Head, HeadModel
+from .bumps import bumps
 
 _APART, _WIDTH = 0.03, 0.0225
 """m between two bumps, and standard deviation of one."""
-_FRONT, _SOFT = -0.05, 0.03
-"""m: where, along z, and over which distance the bumps begin; behind the ears nothing tells."""
-_CARRIED = 0.95
-"""Least share of the head's own joints in the skinning of what gets bumps."""
 _STIFF = ("eyeball_l", "eyeball_r", "teeth_upper", "teeth_lower", "tongue")
 """What no expression bends."""
 _EVERY = 8
@@ -59,11 +55,11 @@ class Blendshapes:
         self._vertices = torch.from_numpy(vertices).to(device)
         self._shares = torch.from_numpy(shares[vertices].astype(np.float32)).to(device)
         self._taken = torch.from_numpy(_taken(head, shares)).to(device)
-        bumps = shares.shape[1]
-        self.moved = torch.zeros(body.size, bumps, 3, device=device)
+        count = shares.shape[1]
+        self.moved = torch.zeros(body.size, count, 3, device=device)
         """[E, bumps, 3] m per unit."""
         self.first, self.waiting = torch.zeros_like(self.moved), torch.zeros_like(self.moved)
-        self.second = torch.zeros(bumps, 3, device=device)
+        self.second = torch.zeros(count, 3, device=device)
         """Of all blendshapes together: those that are hardly ever seen move little."""
         self.steps = 0
 
@@ -92,8 +88,8 @@ class Blendshapes:
         return (flat - (flat @ self._taken) @ self._taken.T).view_as(change)
 
     def _apply(self) -> None:
-        size, bumps = self.moved.shape[:2]
-        change = self._shares @ self.moved.transpose(0, 1).reshape(bumps, -1)
+        size, count = self.moved.shape[:2]
+        change = self._shares @ self.moved.transpose(0, 1).reshape(count, -1)
         basis, first = (x.view(size, -1, 3) for x in (self._body.basis, self._basis))
         basis[:, self._vertices] = first[:, self._vertices] + change.view(-1, size, 3).transpose(0, 1)
 
@@ -122,16 +118,8 @@ def own_blendshapes(head: Head, tensors: dict[str, np.ndarray]) -> Head:
 
 def _shares(head: Head) -> np.ndarray:
     """[V, bumps] how far each vertex goes with each bump."""
-    place, carried = head.template.astype(float), head.skinning[:, 1:].sum(1)
-    soft = ~np.logical_or.reduce([np.zeros(len(place), bool), *(head.regions[n] for n in _STIFF if n in head.regions)])
-    face = place[soft & (carried > _CARRIED) & (place[:, 2] > _FRONT + _SOFT)]
-    if not len(face):
-        return np.zeros((len(place), 0))
-    axes = (np.arange(low, high + _APART, _APART) for low, high in zip(face.min(0), face.max(0), strict=True))
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    bumps = grid[KDTree(face).query(grid)[0] < 0.8 * _APART]
-    near = np.exp(-((place[:, None] - bumps) ** 2).sum(2) / (2 * _WIDTH**2))
-    return near * (carried * soft * ((place[:, 2] - _FRONT) / _SOFT).clip(0, 1) / (near.sum(1) + 1e-3))[:, None]
+    stiff = [head.regions[name] for name in _STIFF if name in head.regions]
+    return bumps(head, _APART, _WIDTH, ~np.logical_or.reduce([np.zeros(len(head.template), bool), *stiff]))
 
 
 def _taken(head: Head, shares: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ class Trainer:
 
     def shaped(self) -> tuple[Head, Splats]:
         """The head as training shaped it, and the splats as they are now, bound to that."""
-        head = shaped(self.head, self.optimizer.tensors())
+        head = shaped(self.head, self.optimizer.head_tensors())
         return head, rebound(self.model.splats(self.seeded), self.head, head)
 
     def to_cpu(self) -> None:

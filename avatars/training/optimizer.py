@@ -175,7 +175,11 @@ class Optimizer:
         out["teeth"] = torch.stack([self.teeth.moved, self.teeth.first, self.teeth.second]).cpu().numpy()
         out["depths"] = torch.stack([self.depths.moved, self.depths.first, self.depths.second]).cpu().numpy()
         out["steps"] = np.array([self.steps, self.basis_steps], np.int64)
-        return out | self.relief.tensors() | self.blendshapes.tensors()
+        return out | self.head_tensors()
+
+    def head_tensors(self) -> dict[str, np.ndarray]:
+        """Those of them that shape the head."""
+        return self.relief.tensors() | self.blendshapes.tensors()
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, np.ndarray]) -> None:
@@ -208,7 +212,7 @@ class Optimizer:
 
 
 def shaped(head: Head, tensors: dict[str, np.ndarray]) -> Head:
-    """The head as the training of `Optimizer.tensors` shaped it."""
+    """The head as the training of `Optimizer.head_tensors` shaped it."""
     return own_blendshapes(relief.shaped(head, tensors), tensors)
 
 

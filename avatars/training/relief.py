@@ -12,16 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 
 from ..heads.head import JOINTS, Head, HeadModel
+from .bumps import bumps
 
 _APART, _WIDTH = 0.02, 0.015
 """m between two bumps, and standard deviation of one."""
-_FRONT, _FADE = -0.05, 0.03
-"""m: where, along z, and over which distance the field begins; behind the ears nothing tells."""
-_CARRIED = 0.95
-"""Least share of the head's own joints in the skinning of what gets bumps."""
 _EVERY = 4
 """Steps whose gradients are pooled at once."""
 _RATE, _FARTHEST = 4e-4, 0.008
@@ -110,16 +106,8 @@ def shaped(head: Head, tensors: dict[str, np.ndarray]) -> Head:
 
 
 def _shares(head: Head) -> np.ndarray:
-    """[V, bumps] how far each vertex goes with each bump."""
-    place, carried = head.template.astype(float), head.skinning[:, 1:].sum(1)
-    own = place[(carried > _CARRIED) & (place[:, 2] > _FRONT + _FADE)]
-    if not len(own):
-        return np.zeros((len(place), 0))
-    axes = (np.arange(low, high + _APART, _APART) for low, high in zip(own.min(0), own.max(0), strict=True))
-    grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    bumps = grid[KDTree(own).query(grid)[0] < 0.8 * _APART]
-    near = np.exp(-((place[:, None] - bumps) ** 2).sum(2) / (2 * _WIDTH**2))
-    near *= (carried * ((place[:, 2] - _FRONT) / _FADE).clip(0, 1) / (near.sum(1) + 1e-3))[:, None]
+    """[V, bumps] how far each vertex goes with each bump; those of an eye go alike."""
+    near = bumps(head, _APART, _WIDTH)
     for region in _EYES:
         if region in head.regions:
             near[head.regions[region]] = near[head.regions[region]].mean(0)
