@@ -34,6 +34,10 @@ _OWN = 0.1
 that anybody wears."""
 _COLLAR = 6.0
 """How much more it counts how far from the neck it is than how far to the side."""
+_ALONG = np.array([1.0, 0.3, 0.5])
+"""How much a distance to the side, in height and in depth counts between cloth in front and what is like it."""
+_ASIDE = 0.04
+"""m to the side beyond which nothing that was seen goes on below."""
 _LOWEST = 0.05
 """Quantile of the heights of a neck that was seen at which it ends, if nothing below it was."""
 _SOLID = 4.0
@@ -66,7 +70,8 @@ def cloth_behind(head: Head, splats: Splats, rest: np.ndarray, shown: np.ndarray
     middle = np.sort(colors, 1)[:, ALIKE // 4 : -ALIKE // 4].mean(1)  # a median would be one colour of checked cloth
     color = (1 - _OWN) * middle + _OWN * colors[np.arange(count), rng.integers(ALIKE, size=count)]
     mean = np.zeros((count, 3), np.float32)
-    above = np.quantile((splats.mean[:, 2] * splats.extent)[known][models], _LOW, axis=1)
+    beside = KDTree(rest[known]).query(place, ALIKE)[1]
+    above = np.quantile((splats.mean[:, 2] * splats.extent)[known][beside], _LOW, axis=1)
     mean[:, 2] = (above.clip(0, _HIGHEST) - _LINING * ~unseen) / _SIZE
     flat = np.log(np.array([1, 1, _THIN], np.float32))
     return Splats(
@@ -110,16 +115,24 @@ def _spread(
 
 
 def _kin(head: Head, seen: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """[n, 24] indices of the seen cloth at [M, 3] that is as far from the neck as `place` [n, 3], and behind it if
-    enough is: a collar runs around the neck alone, and ties and open shirts are worn in front.
+    """[n, 24] indices of the seen cloth at [M, 3] that each place [n, 3] takes after.
+
+    In front, below the picture's edge, what was seen there goes on: a shirt stays a shirt, a tie a tie. Behind the
+    neck, or where nothing is to go on, it is what was seen as far from the neck, of what was seen behind it if that is
+    enough: a collar runs around the neck alone, and ties and open shirts are worn in front.
     """
-    sources = np.flatnonzero(behind_neck(head, seen))
-    if len(sources) < ALIKE:
-        sources = np.arange(len(seen))
+    behind = behind_neck(head, seen)
+    front = np.flatnonzero(~behind)
+    sources = np.flatnonzero(behind) if behind.sum() >= ALIKE else np.arange(len(seen))
     neck = KDTree(head.template[head.regions["neck"]]) if "neck" in head.regions else None
 
     def feature(at: np.ndarray) -> np.ndarray:
         off = neck.query(at)[0] if neck is not None else np.zeros(len(at))
         return np.stack([np.abs(at[:, 0]), 2 * at[:, 1], at[:, 2], _COLLAR * off], 1)
 
-    return sources[KDTree(feature(seen[sources])).query(feature(place), ALIKE)[1]]
+    kin = sources[KDTree(feature(seen[sources])).query(feature(place), ALIKE)[1]]
+    if len(front) < ALIKE:
+        return kin
+    above = front[KDTree(_ALONG * seen[front]).query(_ALONG * place, ALIKE)[1]]
+    aside = np.median(np.abs(seen[above, 0] - place[:, :1]), 1)
+    return np.where((~behind_neck(head, place) & (aside < _ASIDE))[:, None], above, kin)
