@@ -20,7 +20,7 @@ from ..heads.still import still_landmarks
 from ..speech.articulation import lip_gap
 from ..splats.avatar import Avatar
 from ..splats.model import Pose
-from ..splats.rest import ranked
+from ..splats.rest import ranked, uncrossed
 from ..training.corrections import predict_torso
 from ..training.views import FACING
 from .sources import motion_of_track
@@ -94,7 +94,7 @@ class Manner:
     def of(motion: Motion) -> Manner:
         """Statistics of a motion."""
         rows = calm(motion)
-        neutral = np.median(motion.arkit[rows], axis=0)
+        neutral = uncrossed(np.median(motion.arkit[rows], axis=0), motion.arkit)
         rotation, place = Rotation.from_rotvec(motion.rotation), np.median(motion.translation, axis=0)
         mean = rotation.mean()
         return Manner(
@@ -145,7 +145,9 @@ class Retarget:
         rest, closed = self.subject.neutral, own.arkit @ _CLOSING
         room = np.maximum(_SHUT, closed.max(0)) - (rest @ _CLOSING - rest[_BLINKS])
         self._shut = np.maximum(room, own.arkit[:, _BLINKS].max(0))
-        self._base = np.median(avatar.track.expression[calm(own)].astype(float), axis=0)
+        rows = calm(own)
+        self._base = np.median(avatar.track.expression[rows].astype(float), axis=0)
+        self._base += (self.subject.neutral - np.median(own.arkit[rows], axis=0)) @ avatar.head.arkit
         self._scale = np.ones(52) if driver is PLAIN else _scales(self.subject, driver)
         self.press = _press(avatar, self._base) if driver is PLAIN else 0.0
         """How much of mouthClose shuts lips that rest ajar, as those of people who talk throughout a film do. Somebody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..heads.arkit import INDEX, NAMES
 from ..heads.head import Head
 from ..heads.still import still_landmarks
 
@@ -15,6 +16,11 @@ _SPEED = 2.0
 """How much a frame's motion counts against the same distance from the head's zero."""
 _ALIKE = 1.0
 """mm between landmarks (root mean square): faces at rest differ by so much, two grimaces by more."""
+_IN, _OUT = ([INDEX[f"eyeLook{way}{side}"] for side in ("Left", "Right")] for way in ("In", "Out"))
+_CROSSED, _USUALLY = 0.3, 1
+"""How far both eyes together look inwards, in coefficients of 30 degrees, that look at something near; and percentile
+of the frames in which eyes that are always crossed are so.
+"""
 
 
 def resting(expression: np.ndarray, head: Head) -> np.ndarray:
@@ -36,7 +42,30 @@ def resting(expression: np.ndarray, head: Head) -> np.ndarray:
     apart = _size(points[calm][:, None] - points[calm][None])
     alike = np.exp(-0.5 * (apart / _ALIKE) ** 2)
     weight = alike[alike.sum(1).argmax()]
-    return (weight @ expression[calm] / weight.sum()).astype(np.float32)
+    rest = weight @ expression[calm] / weight.sum()
+    if head.expression_names == NAMES:
+        rest = uncrossed(rest, expression)
+    return rest.astype(np.float32)
+
+
+def uncrossed(rest: np.ndarray, arkit: np.ndarray) -> np.ndarray:
+    """A face at rest [52] whose eyes do not cross, unless those of the frames [T, 52] that it is of always do.
+
+    Somebody who squints at their nose throughout a film has no frame at rest that does not, and whoever is driven by
+    speech would look like that for good.
+    """
+    usual = max(_CROSSED, float(np.percentile(_inwards(arkit).sum(1), _USUALLY)))
+    look, out = _inwards(rest), rest.copy()
+    if look.sum() <= usual:
+        return out
+    look = look - (look.sum() - usual) / 2
+    out[_IN], out[_OUT] = np.maximum(look, 0), np.maximum(-look, 0)
+    return out
+
+
+def _inwards(arkit: np.ndarray) -> np.ndarray:
+    """[..., 2] how far the left and the right eye look towards the nose, of coefficients [..., 52]."""
+    return arkit[..., _IN] - arkit[..., _OUT]
 
 
 def _size(move: np.ndarray) -> np.ndarray:

@@ -61,6 +61,19 @@ def test_the_neutral_becomes_the_subjects(avatar: Avatar, driver: Motion) -> Non
     np.testing.assert_allclose(pose.translation[0], np.median(avatar.track.translation, axis=0), atol=1e-6)
 
 
+def test_speech_looks_straight_for_somebody_who_squints_throughout_their_film(avatar: Avatar) -> None:
+    expression = avatar.track.expression.copy()
+    inwards = [avatar.head.expression_names.index(f"eyeLookIn{side}") for side in ("Left", "Right")]
+    outwards = [avatar.head.expression_names.index(f"eyeLookOut{side}") for side in ("Left", "Right")]
+    expression[:, outwards], expression[:, inwards], expression[:4, inwards] = 0, 0.8, 0
+    squinting = replace(avatar, track=replace(avatar.track, expression=expression))
+    spoken = Retarget(squinting).expression(np.zeros((1, 52)))[0]
+    np.testing.assert_allclose(spoken[inwards], 0.15, atol=1e-6)
+    own = motion_of_track(squinting.track, squinting.head)
+    again = Retarget(squinting, Manner.of(own)).expression(own.arkit)
+    np.testing.assert_allclose(again[:, inwards], expression[:, inwards], atol=1e-6)  # but may squint as they do
+
+
 @pytest.mark.parametrize("manner", [True, False])
 def test_full_range_stays_within_limits(avatar: Avatar, driver: Motion, manner: bool) -> None:
     """Each of the 52 at 1, all at 1, and random ones, of a driver with a manner and of one without."""

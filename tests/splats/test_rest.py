@@ -7,7 +7,7 @@ import pytest
 
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
-from avatars.splats.rest import resting
+from avatars.splats.rest import resting, uncrossed
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,20 @@ def test_closed_lips_count_more_than_a_calm_brow(head: Head) -> None:
     shut, agape = _face(head, browDownLeft=0.5, browDownRight=0.5), _face(head, jawOpen=0.25)
     film = np.concatenate([_held(agape, 90, rng), _held(shut, 12, rng)])
     np.testing.assert_allclose(resting(film, head), shut, atol=0.03)
+
+
+def test_eyes_cross_at_rest_only_if_they_always_do(head: Head) -> None:
+    rng = np.random.default_rng(4)
+    crossed = _face(head, eyeLookInLeft=0.6, eyeLookInRight=0.4)
+    agape = _face(head, eyeLookInLeft=0.5, eyeLookInRight=0.5, jawOpen=0.9)
+    film = np.concatenate([_held(_face(head, jawOpen=0.9), 4, rng), _held(crossed, 20, rng), _held(agape, 100, rng)])
+    straight = _face(head, eyeLookInLeft=0.25, eyeLookInRight=0.05)  # as far to the side as before
+    np.testing.assert_allclose(resting(film, head), straight, atol=0.03)
+    np.testing.assert_allclose(resting(film[4:], head), crossed, atol=0.03)
+    outwards = uncrossed(_face(head, eyeLookInLeft=0.9, eyeLookOutRight=0.1).astype(float), film)
+    np.testing.assert_allclose(outwards, _face(head, eyeLookInLeft=0.65, eyeLookOutRight=0.35), atol=1e-6)
+    aside = _face(head, eyeLookInLeft=0.7, eyeLookOutRight=0.7)
+    np.testing.assert_array_equal(uncrossed(aside, film), aside)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9])
