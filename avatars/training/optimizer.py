@@ -69,7 +69,7 @@ class Optimizer:
         self.scale_limit = bounds.scale_limit(model)
         self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera, seen)
         self.relief, self.slim = Relief(model.head, told(seen, pose, camera)), Slim(model)
-        self.blendshapes = Blendshapes(model.head, len(seen))
+        self.blendshapes = Blendshapes(model.head, seen.expression)
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
         (low, high), steady, aspect = bounds.reach(model)
         self.reach, self.steady, self.aspect = (low.to(device), high.to(device)), steady.to(device), aspect.to(device)
