@@ -24,8 +24,10 @@ _THICKNESS = (0.3, 1.0)
 """Largest reach of a splat's axes along the normal, in extents: on the skin, and in hair and clothes."""
 _FAR, _LID_REACH, _EYE_REACH, _FLESH_REACH = 1.5, 1.2, 0.7, 0.4
 """How far a splat may leave its seat on the skin, on lids, on an eyeball and on tongue or throat, in extents."""
-_FARTHEST = (0.02, 0.02, 0.006)
-"""The same for all of them in m, along the skin and along its normal: sparse splats have large extents."""
+_FARTHEST, _LID_FARTHEST = (0.02, 0.02, 0.006), 0.0015
+"""The same for all of them in m, along the skin and along its normal, and on lids: sparse splats have large extents. A
+lid that falls unfolds; what leans out far from its seat is thrown over the cheek by it, as a blot below the lashes.
+"""
 SUNK, _COVER = 0.0008, 0.0003
 """How far splats of an eyeball lie below its mesh at least, and those of lids below theirs at most, in m: splats are
 drawn in the order of their centres, and a lid half-way down clears the eyeball by less than a millimetre.
@@ -66,11 +68,12 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
 
     eye, inner = (torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), INTERIOR))
     lid = lids(model).cpu()
-    low[lid], high[lid] = -_LID_REACH, _LID_REACH
+    extent = torch.from_numpy(model.binding.extent)
+    lean = torch.minimum(_LID_FARTHEST / extent[lid, None], torch.tensor(_LID_REACH))
+    low[lid], high[lid] = -lean, lean
     low[inner], high[inner] = -_FLESH_REACH, _FLESH_REACH
     teeth = torch.from_numpy(part(model, *TEETH))
     low[eye], high[eye] = -_EYE_REACH, _EYE_REACH
-    extent = torch.from_numpy(model.binding.extent)
     farthest = torch.tensor(_FARTHEST) / extent[:, None]
     low, high = torch.maximum(low, -farthest), torch.minimum(high, farthest)
     low[eye, 2], high[eye, 2] = (edge - SUNK / extent[eye] for edge in (low[eye, 2], 0.0))
