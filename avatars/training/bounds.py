@@ -12,8 +12,10 @@ from torch import Tensor
 from ..splats.interior import INTERIOR, TEETH
 from ..splats.model import AvatarModel
 
-_MAX_SCALE, _MAX_SCALE_LIDS = 0.012, 0.002
-"""Largest standard deviation, m; and on lids, which a blink draws out three times as long."""
+_MAX_SCALE, _LIDS = 0.012, (0.002, 0.7)
+"""Largest standard deviation, m; on lids, which a blink draws out three times as long, the larger of so many m and so
+many extents.
+"""
 _MAX_LOG_ASPECT, _MAX_LOG_ASPECT_LIPS, _MAX_LOG_ASPECT_INNER = 2.3, 1.5, 1.1
 """Log of the largest ratio between a splat's axes; less on lips, and least on eyeballs, teeth and tongue: a needle that
 seems to be a highlight or an edge sticks out as a spike when they turn or open."""
@@ -164,8 +166,8 @@ def scale_limit(model: AvatarModel) -> Tensor:
     fill = beside(model)[:, None]
     most = torch.where(fill, _MAX_EXTENTS[1], _MAX_EXTENTS[0])
     extent = torch.from_numpy(model.binding.extent)[:, None].to(fill.device)
-    largest = torch.where(lids(model)[:, None], _MAX_SCALE_LIDS, _MAX_SCALE)
-    return torch.minimum(largest / extent, most).log()
+    most = torch.where(lids(model)[:, None], torch.minimum(most, (_LIDS[0] / extent).clamp_min(_LIDS[1])), most)
+    return torch.minimum(_MAX_SCALE / extent, most).log()
 
 
 def thickness(model: AvatarModel) -> Tensor:
