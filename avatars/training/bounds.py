@@ -26,7 +26,7 @@ _THICKNESS = (0.3, 1.0)
 """Largest reach of a splat's axes along the normal, in extents: on the skin, and in hair and clothes."""
 _FAR, _LID_REACH, _EYE_REACH, _FLESH_REACH = 1.5, 1.2, 0.7, 0.4
 """How far a splat may leave its seat on the skin, on lids, on an eyeball and on tongue or throat, in extents."""
-_FARTHEST, _LID_FARTHEST = (0.02, 0.02, 0.006), 0.0015
+_FARTHEST, _LID_FARTHEST = (0.02, 0.02, 0.006), 0.0007
 """The same for all of them in m, along the skin and along its normal, and on lids: sparse splats have large extents. A
 lid that falls unfolds; what leans out far from its seat is thrown over the cheek by it, as a blot below the lashes.
 """
