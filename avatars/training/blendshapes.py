@@ -53,7 +53,7 @@ class Blendshapes:
     def __init__(self, body: HeadModel, expression: torch.Tensor) -> None:
         head, device = body.head, body.template.device
         self._body, self._basis = body, body.basis
-        little = min(1.0, (_MUCH / max(_shown(head, expression.cpu().numpy()), _MUCH)) ** _SOON)
+        little = (_MUCH / max(_shown(head, expression.cpu().numpy()), _MUCH)) ** _SOON
         self._fade, self._rate = _FADE * little, _RATE * (2 - little)
         body.basis = body.basis.clone()  # the head's own arrays stay
         shares = _shares(head)
@@ -126,7 +126,7 @@ def _shown(head: Head, expression: np.ndarray) -> float:
     """m2: mean squares of how far landmarks are from where they usually are, of all frames [T, E] added up."""
     if not (head.landmark_faces >= 0).any():
         return 0.0
-    points = still_landmarks(head, expression.astype(np.float32))
+    points = still_landmarks(head, expression)
     return float(np.nanmean(((points - points.mean(0)) ** 2).sum(2), axis=1).sum())
 
 

@@ -71,7 +71,7 @@ def reach(model: AvatarModel) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
     eye, inner = (torch.from_numpy(part(model, *names)) for names in (("eyeball_l", "eyeball_r"), INTERIOR))
     lid = lids(model).cpu()
     extent = torch.from_numpy(model.binding.extent)
-    lean = torch.minimum(_LID_FARTHEST / extent[lid, None], torch.tensor(_LID_REACH))
+    lean = (_LID_FARTHEST / extent[lid, None]).clamp_max(_LID_REACH)
     low[lid], high[lid] = -lean, lean
     low[inner], high[inner] = -_FLESH_REACH, _FLESH_REACH
     teeth = torch.from_numpy(part(model, *TEETH))

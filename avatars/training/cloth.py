@@ -1,9 +1,10 @@
 """Clothes where no frame shows them, on the back above all.
 
 Splats are seeded all over a torso, but those that no frame shows learn nothing: where they are few, a shirt and a tie
-that are worn in front show through to a camera behind. When a training has ended, cloth is laid there, of the colours
-of what was seen as far from the neck, and as far from the mesh as that; and a lining of it below what was seen, which
-is a thin veil to a camera that looks along it.
+that are worn in front show through to a camera behind. When a training has ended, cloth is laid there: in front what
+was seen above goes on, behind it has the colours of what was seen as far from the neck; it is as far from the mesh as
+the seen cloth beside it, or sleeves would part from shoulders. Below what was seen lies a lining of it, since that is
+a thin veil to a camera that looks along it.
 """
 
 from __future__ import annotations
