@@ -11,6 +11,29 @@ from torch import Tensor
 _SMALL = 1e-6
 
 
+def _products() -> Tensor:
+    """[9, 16] 4 q q^T of a unit quaternion, less the identity, from the entries of its matrix."""
+    out = torch.zeros(3, 3, 4, 4)
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        for a, sign in enumerate((1, 1 if i == 0 else -1, 1 if i == 1 else -1, 1 if i == 2 else -1)):
+            out[i, i, a, a] = sign
+        out[k, j, 0, i + 1] = out[k, j, i + 1, 0] = 1
+        out[j, k, 0, i + 1] = out[j, k, i + 1, 0] = -1
+        for row, column in ((j, k), (k, j)):
+            out[row, column, j + 1, k + 1] = out[row, column, k + 1, j + 1] = 1
+    return out.reshape(9, 16)
+
+
+_PRODUCTS = _products()
+_CROSS = torch.tensor(
+    [[0, 0, 0, 0, 0, -1, 0, 1, 0], [0, 0, 1, 0, 0, 0, -1, 0, 0], [0, -1, 0, 1, 0, 0, 0, 0, 0]], dtype=torch.float32
+)
+"""[3, 9] cross-product matrix of each axis. Both as one product each: on single poses what takes time is the number of
+operations.
+"""
+
+
 def normalize(v: Tensor, eps: float = 1e-12) -> Tensor:
     """Unit vectors [..., k]; a zero vector stays zero, with a finite gradient."""
     return v / v.square().sum(-1, keepdim=True).clamp_min(eps * eps).sqrt()
@@ -47,20 +70,8 @@ def quaternion_from_matrix(matrix: Tensor) -> Tensor:
 
     The largest of the four components is found first, which keeps the division well conditioned (Shepperd 1978).
     """
-    m = matrix
-    d0, d1, d2 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    squares = torch.stack([1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2], -1)
-    a, b, c = m[..., 2, 1], m[..., 0, 2], m[..., 1, 0]
-    a_, b_, c_ = m[..., 1, 2], m[..., 2, 0], m[..., 0, 1]
-    candidates = torch.stack(
-        [
-            torch.stack([squares[..., 0], a - a_, b - b_, c - c_], -1),
-            torch.stack([a - a_, squares[..., 1], c + c_, b + b_], -1),
-            torch.stack([b - b_, c + c_, squares[..., 2], a + a_], -1),
-            torch.stack([c - c_, b + b_, a + a_, squares[..., 3]], -1),
-        ],
-        -2,
-    )
+    candidates = (matrix.flatten(-2) @ _PRODUCTS.to(matrix)).unflatten(-1, (4, 4)) + torch.eye(4).to(matrix)
+    squares = candidates.detach().diagonal(dim1=-2, dim2=-1)
     best = squares.argmax(-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
     q = normalize(candidates.gather(-2, best).squeeze(-2))
     return torch.where(q[..., :1] < 0, -q, q)
@@ -93,9 +104,7 @@ def rotvec_from_matrix(matrix: Tensor) -> Tensor:
 
 def skew(v: Tensor) -> Tensor:
     """Cross-product matrices [..., 3, 3]: skew(a) @ b = a × b."""
-    x, y, z = v.unbind(-1)
-    o = torch.zeros_like(x)
-    return torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).reshape(*v.shape[:-1], 3, 3)
+    return (v @ _CROSS.to(v)).unflatten(-1, (3, 3))
 
 
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ using namespace gs;
 namespace {
 
 constexpr int kRadius = 5, kTaps = 11, kPad = 8;
+constexpr int kTaskRows = 128;  // rows of a task, which also reads 2 kRadius on either side
 constexpr float kC1 = 0.01f * 0.01f, kC2 = 0.03f * 0.03f;
 
 struct Window {
@@ -144,6 +145,15 @@ float ssim_row(Lines& l, const LossJob& j, int q) {
   return sum(total);
 }
 
+float sum_row(const float* from, int width) {
+  VF total{};
+  float rest = 0;
+  int x = 0;
+  for (; x + kLanes <= width; x += kLanes) total += load(from + x);
+  for (; x < width; x++) rest += from[x];
+  return sum(total) + rest;
+}
+
 float l1_row(Lines& l, const LossJob& j, int q) {
   const float *x = l.input(kX, q), *y = l.input(kY, q), *w = l.input(kW, q);
   VF total{};
@@ -192,16 +202,12 @@ AV_API int av_loss(int threads, int batch, int height, int width, const float* i
     const size_t pixels = (size_t)height * width;
     double total = 0;
     if (weight) {
-      for (size_t i = 0; i < pixels * batch; i += width) {
-        float row = 0;
-        for (int x = 0; x < width; x++) row += weight[i + x];
-        total += row;
-      }
+      for (size_t i = 0; i < pixels * batch; i += width) total += sum_row(weight + i, width);
     } else {
       total = (double)pixels * batch;
     }
     const double scale = total > 0 ? 1.0 / (3.0 * total) : 0.0;
-    const int channels = 3 * batch, band = 64, bands = (height + band - 1) / band;
+    const int channels = 3 * batch, band = kTaskRows, bands = (height + band - 1) / band;
     std::vector<float> l1((size_t)channels * height), ssim((size_t)channels * height);
     const int stride = ((width + kLanes - 1) / kLanes * kLanes + 2 * kPad + 15) / 16 * 16;
     const LossJob job = {height, width, stride, band, image, target, weight, (float)((1.0 - ssim_weight) * scale),

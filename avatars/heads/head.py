@@ -293,8 +293,10 @@ class HeadModel:
 
     def skin(self, vertices: Tensor, transforms: Tensor) -> Tensor:
         """Linear blend skinning: [B, V, 3] by [B, J, 4, 4]."""
-        blended = (self.skinning @ transforms[:, :, :3].flatten(2)).unflatten(-1, (3, 4))
-        return (blended[..., :3] * vertices[:, :, None]).sum(-1) + blended[..., 3]
+        # Vertices come last: sums over the first of many columns are quick, over three neighbours they are not.
+        blended = (transforms[:, :, :3].flatten(2).transpose(1, 2) @ self.skinning.T).unflatten(1, (3, 4))
+        posed = (blended[:, :, :3] * vertices.transpose(1, 2)[:, None]).sum(2) + blended[:, :, 3]
+        return posed.transpose(1, 2).contiguous()
 
     def pose(
         self,

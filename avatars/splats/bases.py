@@ -156,14 +156,8 @@ class BasisNetwork(torch.nn.Module):
     def state(self, expression: Tensor, rotation: Tensor, translation: Tensor, torso_rotation: Tensor) -> Tensor:
         """Network input [B, E + 9] from expression [B, E], rotations [B, 3, 3] and translation [B, 3]."""
         neck = torso_rotation.transpose(1, 2) @ rotation
-        pose = torch.cat(
-            [
-                geometry.rotvec_from_matrix(rotation @ self._rotation.T),
-                translation - self._translation,
-                geometry.rotvec_from_matrix(neck @ self._neck.T),
-            ],
-            1,
-        )
+        turns = geometry.rotvec_from_matrix(torch.stack([rotation @ self._rotation.T, neck @ self._neck.T]))
+        pose = torch.cat([turns[0], translation - self._translation, turns[1]], 1)
         # A soft limit at three deviations: linear inside, flat far outside, differentiable everywhere.
         limit = 3.0 * _POSE_MARGIN
         seen = torch.minimum(torch.maximum(expression, self._low), self._high)

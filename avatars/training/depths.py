@@ -77,13 +77,13 @@ class Depths:
         if not len(self.splats):
             return
         free = ~frozen[self.splats]
-        pull = self._share.T @ ((gradient[self.splats] * self._sight).sum(1) * free)
+        pull = self._share.T @ ((gradient.index_select(0, self.splats) * self._sight).sum(1) * free)
         self.first.lerp_(pull, 1 - _BETA1)
         self.second.lerp_(pull.square(), 1 - _BETA2)
         unit = (self.first / (1 - _BETA1**steps)) / ((self.second / (1 - _BETA2**steps)).sqrt() + _EPS)
         farthest = _FARTHEST * self._trust
         moved = torch.minimum(torch.maximum(self.moved - _RATE * rate * self._trust * unit, -farthest), farthest)
-        mean[self.splats] += (self._share @ (moved - self.moved) * free)[:, None] * self._sight
+        mean.index_add_(0, self.splats, (self._share @ (moved - self.moved) * free)[:, None] * self._sight)
         self.moved.copy_(moved)
 
 

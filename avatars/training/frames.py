@@ -29,6 +29,7 @@ class Supervision:
     matte: Tensor
     weight: Tensor
     background: Tensor
+    """Or [3], one colour."""
 
 
 class FrameStore:
@@ -94,9 +95,10 @@ class FrameStore:
 
     def over(self, frame: Supervision, color: Tensor) -> Supervision:
         """The same frame over a flat colour [3]: what shows of the plate is replaced, in the matte's proportion."""
-        flat = color.to(self.device).reshape(1, 3, 1, 1).expand_as(frame.background)
-        image = torch.addcmul(frame.image, 1 - frame.matte, flat - frame.background)
-        return Supervision(image, frame.matte, frame.weight, flat)
+        color = color.to(self.device)
+        image = color.reshape(1, 3, 1, 1) - frame.background
+        image.mul_(1 - frame.matte).add_(frame.image)
+        return Supervision(image, frame.matte, frame.weight, color)
 
     def _weight(self, row: int, level: int) -> Tensor:
         width, height = self.sizes[level]

@@ -208,12 +208,12 @@ class Trainer:
         return value
 
     def _let_be(self, hidden: Tensor, delta: Tensor | None) -> None:
-        """What had a colour that was not its own learns nothing from this step."""
+        """What had a colour that was not its own, [n] indices, learns nothing from this step."""
         for moved in self.model.parameters.values():
             if moved.grad is not None:
-                moved.grad.masked_fill_(hidden if moved.ndim == 1 else hidden[:, None], 0)
+                moved.grad.index_fill_(0, hidden, 0)
         if delta is not None and delta.grad is not None:
-            delta.grad.masked_fill_(hidden[:, None], 0)
+            delta.grad.index_fill_(1, hidden, 0)
 
     def _row(self) -> int:
         """Epochs of as many draws as there are rows: systematic, so that every row comes as often as its share says."""

@@ -55,14 +55,15 @@ class Occlusion:
 
     @contextmanager
     def recolored(self, row: int, color: Tensor) -> Iterator[Tensor]:
-        """All that is hidden in one colour [3] while this lasts; gives the mask [N]."""
-        hidden, colors = self.hidden(row), self._model.parameters["color"].detach()
-        kept = colors.clone()
-        torch.where(hidden[:, None], color.to(colors.device), kept, out=colors)
+        """All that is hidden in one colour [3] while this lasts; gives the indices [n] of it."""
+        colors = self._model.parameters["color"].detach()
+        hidden = self.hidden(row).nonzero()[:, 0]
+        kept = colors.index_select(0, hidden)
+        colors.index_copy_(0, hidden, color.to(colors.device).expand_as(kept))
         try:
             yield hidden
         finally:
-            colors.copy_(kept)
+            colors.index_copy_(0, hidden, kept)
 
     @torch.no_grad()
     def _find(self, row: int) -> np.ndarray:

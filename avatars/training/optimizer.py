@@ -76,7 +76,7 @@ class Optimizer:
         # Where axes must be alike, no cap lies below what the longest one asks for: the two bounds must agree.
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
-        self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
+        self._freeze(torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device))
         self.tones = bounds.tones(model)
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
@@ -105,7 +105,7 @@ class Optimizer:
             if value.grad is None:
                 continue
             columns = value.shape[1] if value.ndim == 2 else 1
-            value.grad.view(-1, columns).masked_fill_(self.frozen[:, None], 0)
+            value.grad.view(-1, columns).index_fill_(0, self._frozen, 0)
             moved = (value, value.grad, self.first[name], self.second[name])
             v, g, m1, m2 = (x.view(-1, columns) for x in moved)
             ops.adam_(v, g, m1, m2, self.rates[name] * rate, self.steps, _BETA1, _BETA2, _EPS)
@@ -130,18 +130,20 @@ class Optimizer:
     @torch.no_grad()
     def limit(self, hidden: Tensor, low: Tensor, high: Tensor) -> None:
         """From now on splats [N] bool stay as they are, and colours [N, 3] within bounds."""
-        self.frozen = hidden
+        self._freeze(hidden)
         low = torch.maximum(low, self.tones.low)
         self.colors = replace(self.tones, low=low, high=torch.maximum(torch.minimum(high, self.tones.high), low))
         for moment in (*self.first.values(), *self.second.values(), self.bases_first, self.bases_second):
             moment[hidden] = 0
 
+    def _freeze(self, hidden: Tensor) -> None:
+        self.frozen, self._frozen = hidden, hidden.nonzero()[:, 0]
+
     @torch.no_grad()
     def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
         """Move the bases by the rank-one gradient gradient[n, j] * weights[k], and the network by its own."""
         self.basis_steps += 1
-        gradient = gradient * self.steady
-        gradient.masked_fill_(self.frozen[:, None], 0)
+        gradient = (gradient * self.steady).index_fill_(0, self._frozen, 0)
         lr = self.basis_rates * rate
         ops.adam_outer_(
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,
@@ -205,7 +207,7 @@ class Optimizer:
             value.copy_(torch.from_numpy(saved))
         self.relief.restore(tensors)
         self.blendshapes.restore(tensors)
-        put(self.frozen, "frozen")
+        self._freeze(torch.from_numpy(tensors["frozen"]).to(self.model.device))
         put(self.colors.low, "color.low")
         put(self.colors.high, "color.high")
         self.steps, self.basis_steps = (int(x) for x in tensors["steps"])

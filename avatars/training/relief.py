@@ -64,7 +64,7 @@ class Relief:
         if pull is None or not len(self.moved):
             return
         self._body.template.grad = None
-        self.waiting += pull[self._vertices, 2]
+        self.waiting += pull[:, 2].index_select(0, self._vertices)
         self.steps += 1
         if self.steps % _EVERY:
             return

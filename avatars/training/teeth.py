@@ -50,7 +50,7 @@ class Teeth:
         """Move the rows by the gradient [N, 3] of all splats' means (extents, in their own frames)."""
         if not len(self.splats):
             return
-        pull = torch.einsum("nij,nj->ni", self._frame, gradient[self.splats] / self._size)
+        pull = torch.einsum("nij,nj->ni", self._frame, gradient.index_select(0, self.splats) / self._size)
         total = torch.zeros_like(self.moved).index_add_(0, self._row, pull)
         self.first.lerp_(total, 1 - _BETA1)
         self.second.lerp_(total.square(), 1 - _BETA2)
@@ -64,6 +64,7 @@ class Teeth:
         if not len(self.splats):
             return
         was, now = (
-            torch.einsum("nji,nj->ni", self._frame, moved[self._row]) / self._size for moved in (before, self.moved)
+            torch.einsum("nji,nj->ni", self._frame, moved.index_select(0, self._row)) / self._size
+            for moved in (before, self.moved)
         )
         mean[self.splats] = now + (mean[self.splats] - was).clamp(-_STRAY, _STRAY)

@@ -45,8 +45,10 @@ def test_a_colour_is_lent_and_given_back(trainer: Trainer) -> None:
 
     def interrupted() -> None:
         with trainer.occlusion.recolored(3, lent) as hidden:
-            assert torch.equal(color.detach()[~hidden], before[~hidden])
-            assert torch.equal(color.detach()[hidden], lent.expand(int(hidden.sum()), 3))
+            assert torch.equal(hidden, trainer.occlusion.hidden(3).nonzero()[:, 0])
+            others = ~trainer.occlusion.hidden(3)
+            assert torch.equal(color.detach()[others], before[others])
+            assert torch.equal(color.detach()[hidden], lent.expand(len(hidden), 3))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
