@@ -33,6 +33,8 @@ _STRAND, _LOCK = (0.004, 0.03), (0.012, 0.06)
 """m across and along the hair over which brightness changes: of strands, and of locks of them."""
 _TOUSLED = 0.2
 """rad by which a splat's direction strays."""
+_ANY_WAY, _COMBED = 2 / np.pi, 0.7
+"""Mean |cos| of the angle between neighbours' longest axes in curls, which lie any way, and in combed hair."""
 _HIGHEST = 0.02
 """m that hair may stand off the skull."""
 _SOLID = 2.0
@@ -95,6 +97,20 @@ class Hair:
         self._low, self._high = skull.min(0), skull.max(0)
         # Hair starts on top, behind the middle.
         self._whorl = np.array([0.0, self._high[1], self._low[2] + (self._high[2] - self._low[2]) / 4])
+        self.combed = self._order() if self.known else 1.0
+        """1 where neighbours lie alike, in strands; 0 where they lie any way, as in curls and stubble."""
+
+    def _order(self) -> float:
+        """How far the longest axes of neighbours agree in the hair that was seen, in [0, 1]."""
+        head, seen = self.head, np.flatnonzero(self._seen)
+        place = self.splats.triangle[seen], self.splats.barycentric[seen]
+        frame = local_frames(head.template, head.faces, head.template, *place)[1]
+        turned = geometry.matrix_from_quaternion(torch.from_numpy(self.splats.quaternion[seen])).numpy()
+        longest = self.splats.log_scale[seen].argmax(1)
+        axis = np.einsum("nij,nj->ni", frame, turned[np.arange(len(seen)), :, longest])
+        near = np.asarray(KDTree(self.rest[seen]).query(self.rest[seen], _NEIGHBOURS + 1)[1])[:, 1:]
+        alike = np.abs(np.einsum("ni,nki->nk", axis, axis[near])).mean()
+        return float(np.clip((alike - _ANY_WAY) / (_COMBED - _ANY_WAY), 0, 1))
 
     def count(self, area: float) -> int:
         """Strands that cover an area, m^2."""
@@ -120,6 +136,8 @@ class Hair:
         normal = frame[:, :, 2]
         away = _unit(origin - self._whorl) - [0, 1, 0]
         way = _unit(away - (away * normal).sum(1, keepdims=True) * normal)
+        curl = (1 - self.combed) * rng.uniform(-np.pi / 2, np.pi / 2, (len(near), 1))
+        way = np.cos(curl) * way + np.sin(curl) * np.cross(normal, way)
         color = self._usual(origin[:, 1])
         return Roots(triangle, barycentric, origin + height[:, None] * normal, way, normal, color)
 
@@ -210,7 +228,8 @@ class Hair:
         around = np.arctan2(place[:, 0] - self._whorl[0], self._whorl[2] - place[:, 2])
         across = around * (self._high[0] - self._low[0]) / 2
         shared = 0.8 * _waves(across, place[:, 1], _STRAND, rng) + 0.6 * _waves(across, place[:, 1], _LOCK, rng)
-        return _SHARED * shared + np.sqrt(1 - _SHARED**2) * rng.normal(size=len(place))
+        share = _SHARED * self.combed  # curls have no strands to share it along
+        return share * shared + np.sqrt(1 - share**2) * rng.normal(size=len(place))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from avatars import geometry
 from avatars.data import Splats
@@ -118,6 +119,33 @@ def test_strands_lie_on_the_skull_and_fall(trainer: Trainer, bare: Splats, hairy
     assert np.mean(way[steep, 1] < -0.7) > 0.9
     height = np.einsum("ni,ni->n", hairy.mean[new] * hairy.extent[new, None], np.tile([0.0, 0, 1], (len(way), 1)))
     assert np.abs(np.median(height)) < 0.003  # the scene's hair is paint on the mesh
+
+
+def test_curls_grow_where_the_film_has_curls(trainer: Trainer, bare: Splats) -> None:
+    """Of hair that lies any way in the film, what grows behind does too, and no shade runs along it."""
+    head, rng = trainer.shaped()[0], np.random.default_rng(5)
+    half = rng.uniform(0, np.pi, len(bare)) / 2  # about the normal of the skin
+    turn = np.stack([np.cos(half), 0 * half, 0 * half, np.sin(half)], 1)
+    model = AvatarModel(head, bare, trainer.model.network)
+    shown, pixels = visibility(model, trainer.poses, trainer.camera, _ROWS)
+    straight, curly = replace(bare, quaternion=np.tile([1, 0, 0, 0], (len(bare), 1))), replace(bare, quaternion=turn)
+
+    def grown(splats: Splats) -> tuple[float, float, float]:
+        splats = replace(splats, quaternion=splats.quaternion.astype(np.float32))
+        hair = Hair(head, splats, _rest(trainer, splats), shown, pixels)
+        roots = hair.on_scalp(np.random.default_rng(0))
+        strands = hair.strands(roots, 1.0, np.random.default_rng(0))
+        light = np.log(strands.color.mean(1))
+        near = KDTree(roots.place).query(roots.place, 5)[1][:, 1:]
+        alike = np.corrcoef(light, light[near].mean(1))[0, 1]
+        return hair.combed, np.abs((roots.way[near] * roots.way[:, None]).sum(2)).mean(), float(alike)
+
+    combed, order, shared = grown(straight)
+    assert (combed, order > 0.9, shared > 0.4) == (1.0, True, True), (combed, order, shared)
+    combed, order, shared = grown(curly)
+    assert combed < 0.2
+    assert abs(order - 2 / np.pi) < 0.08  # any way
+    assert shared < 0.2
 
 
 def test_hair_is_as_light_as_the_film_shows_it_at_that_height(trainer: Trainer, bare: Splats) -> None:
