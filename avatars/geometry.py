@@ -70,7 +70,8 @@ def quaternion_from_matrix(matrix: Tensor) -> Tensor:
 
     The largest of the four components is found first, which keeps the division well conditioned (Shepperd 1978).
     """
-    candidates = (matrix.flatten(-2) @ _PRODUCTS.to(matrix)).unflatten(-1, (4, 4)) + torch.eye(4).to(matrix)
+    candidates = (matrix.flatten(-2) @ _PRODUCTS.to(matrix)).unflatten(-1, (4, 4))
+    candidates = candidates + torch.eye(4, dtype=matrix.dtype, device=matrix.device)
     squares = candidates.detach().diagonal(dim1=-2, dim2=-1)
     best = squares.argmax(-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
     q = normalize(candidates.gather(-2, best).squeeze(-2))

@@ -105,7 +105,7 @@ class Optimizer:
             if value.grad is None:
                 continue
             columns = value.shape[1] if value.ndim == 2 else 1
-            value.grad.view(-1, columns).index_fill_(0, self._frozen, 0)
+            value.grad.view(-1, columns).index_fill_(0, self._still, 0)
             moved = (value, value.grad, self.first[name], self.second[name])
             v, g, m1, m2 = (x.view(-1, columns) for x in moved)
             ops.adam_(v, g, m1, m2, self.rates[name] * rate, self.steps, _BETA1, _BETA2, _EPS)
@@ -137,13 +137,13 @@ class Optimizer:
             moment[hidden] = 0
 
     def _freeze(self, hidden: Tensor) -> None:
-        self.frozen, self._frozen = hidden, hidden.nonzero()[:, 0]
+        self.frozen, self._still = hidden, hidden.nonzero()[:, 0]  # indices: quicker than masks
 
     @torch.no_grad()
     def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
         """Move the bases by the rank-one gradient gradient[n, j] * weights[k], and the network by its own."""
         self.basis_steps += 1
-        gradient = (gradient * self.steady).index_fill_(0, self._frozen, 0)
+        gradient = (gradient * self.steady).index_fill_(0, self._still, 0)
         lr = self.basis_rates * rate
         ops.adam_outer_(
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,

@@ -131,8 +131,7 @@ class PoseTable:
 
 
 def _turned(pose: Pose, turn: Tensor, torso_turn: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotations [1, 3, 3] of head and torso, turned on from the left by rotation vectors [1, 3]; both in one go, as
-    what takes time is the number of operations."""
+    """Rotations [1, 3, 3] of head and torso, turned on from the left by rotation vectors [1, 3]."""
     turns = geometry.matrix_from_rotvec(torch.cat([turn, torso_turn]))
     both = turns @ torch.cat([pose.rotation, pose.torso_rotation])
     return both[:1], both[1:]
