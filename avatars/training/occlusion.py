@@ -47,17 +47,17 @@ class Occlusion:
         self._known: dict[int, np.ndarray] = {}
 
     def hidden(self, row: int) -> Tensor:
-        """[N] bool."""
+        """[N] bool, in the host's memory."""
         if row not in self._known:
             self._known[row] = np.packbits(self._find(row))
         bits = np.unpackbits(self._known[row], count=len(self._bound))
-        return torch.from_numpy(bits.view(bool)).to(self._model.device)
+        return torch.from_numpy(bits.view(bool))
 
     @contextmanager
     def recolored(self, row: int, color: Tensor) -> Iterator[Tensor]:
         """All that is hidden in one colour [3] while this lasts; gives the indices [n] of it."""
         colors = self._model.parameters["color"].detach()
-        hidden = self.hidden(row).nonzero()[:, 0]
+        hidden = self.hidden(row).nonzero()[:, 0].to(colors.device)  # counted here: a GPU would have to be waited for
         kept = colors.index_select(0, hidden)
         colors.index_copy_(0, hidden, color.to(colors.device).expand_as(kept))
         try:

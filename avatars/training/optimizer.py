@@ -76,7 +76,9 @@ class Optimizer:
         # Where axes must be alike, no cap lies below what the longest one asks for: the two bounds must agree.
         self.thickness = torch.maximum(bounds.thickness(model), self.scale_limit - self.aspect)
         self.steady[self.hollow.splats] = 0.0
-        self._freeze(torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device))
+        self.frozen = torch.zeros(len(self.scale_limit), dtype=torch.bool, device=device)
+        self._still = torch.zeros(0, dtype=torch.int64, device=device)
+        """Indices of these: quicker than a mask."""
         self.tones = bounds.tones(model)
         self.colors = replace(self.tones, low=self.tones.low.clone(), high=self.tones.high.clone())
         self.rates = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in RATES.items()}
@@ -137,7 +139,7 @@ class Optimizer:
             moment[hidden] = 0
 
     def _freeze(self, hidden: Tensor) -> None:
-        self.frozen, self._still = hidden, hidden.nonzero()[:, 0]  # indices: quicker than masks
+        self.frozen, self._still = hidden, hidden.cpu().nonzero()[:, 0].to(hidden.device)
 
     @torch.no_grad()
     def bases(self, gradient: Tensor, weights: Tensor, rate: float) -> None:
