@@ -76,7 +76,7 @@ def fresh(recipe: Recipe, begin: Mapping[str, np.ndarray] | None = None) -> Stat
     net, average = (Net(), Net()) if begin is None else (from_arrays(dict(begin)), Net())
     average.load_state_dict(net.state_dict())
     net, average = net.to(_device()), average.to(_device())
-    return State(net, average, Optimizer(net, recipe.rate, recipe.decay))
+    return State(net, average, Optimizer(net, recipe.rate, recipe.decay, recipe.half))
 
 
 def save(path: Path, state: State, recipe: Recipe) -> None:
