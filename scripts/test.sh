@@ -13,4 +13,5 @@ ln -s "$root/tests" "$stage/tests"
 cd "$stage"
 # Idle workers that spin and small matrices on many threads only steal time from each other.
 export OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 AVATARS_TEST_INSTALLED=1
-python -m pytest -c "$root/pyproject.toml" --rootdir "$stage" -p no:cacheprovider tests "$@"
+# Two files of tests at a time: most tests keep one core busy. Those of one file share what they build.
+python -m pytest -n 2 --dist loadfile -c "$root/pyproject.toml" --rootdir "$stage" -p no:cacheprovider tests "$@"

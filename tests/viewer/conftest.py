@@ -56,6 +56,7 @@ def viewer(running: Viewer) -> Viewer:
         running.view._put(running.view._first)
 
     on_loop(running, rest)
+    running.stage.renderer._scene.reset()  # nodes of earlier tests, which only stand hidden
     return running
 
 
