@@ -52,6 +52,10 @@ _PALER, _USUAL = 1.15, 0.8
 """Multiple of its neighbours' green and blue beside red that bare skin may have, and quantile of theirs that counts: on
 an outline some of them have the background's already.
 """
+_ENAMEL = 1.05
+"""Multiple of the whitest enamel's green and blue beside red that any tooth may have: a film shows teeth in slivers, of
+which training makes green ones.
+"""
 _BARE, _HAIRY = ("face", "ears", "neck"), ("brows", "scalp")
 
 
@@ -110,7 +114,7 @@ class Tones:
 def tones(model: AvatarModel) -> Tones:
     """Of a model before training: what lies on bare skin looks like the skin around it, so that no pair of thin splats,
     one black and one white, and none on an outline makes up from the front what are smudges from the side, nor grey
-    slivers, which skin, however light or dark, never is; lips are no teeth, and lids no eyeballs.
+    slivers, which skin, however light or dark, never is; lips are no teeth, lids no eyeballs, and teeth not green.
     """
     color, mean = (model.parameters[name].detach().cpu().numpy() for name in ("color", "mean"))
     low, high = np.zeros_like(color), np.ones_like(color)
@@ -132,6 +136,9 @@ def tones(model: AvatarModel) -> Tones:
     if lips.sum() >= _TONES:
         most[lips] = _REDDER * np.median(color[lips, 1:] / color[lips, :1].clip(0.05), 0)
         bright[lips] = np.percentile(color[lips, 0], _GLOSSY)
+    teeth = part(model, *TEETH)
+    if teeth.any():
+        most[teeth] = _ENAMEL * (color[teeth, 1:] / color[teeth, :1].clip(0.05)).max(0)
     found = (low.clip(0, 1), high.clip(0, 1), most, bright)
     return Tones(*(torch.from_numpy(value).to(model.device) for value in found))
 

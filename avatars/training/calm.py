@@ -21,7 +21,9 @@ from ..splats.interior import TEETH
 from ..splats.lookalikes import SKIN, kinds, lookalikes
 from ..splats.model import AvatarModel
 from .bounds import CLOSE, along_normal
+from .hollow import largest
 from .poses import PoseTable
+from .strays import hovering
 
 _VIEWS = 24
 HIDDEN, _TRUSTED, _TRUSTED_BUST = 0.03, 0.4, 0.3
@@ -146,6 +148,8 @@ def calm(
     walls = hidden & torch.from_numpy(head.faces_of("mouth_interior")[seeded.triangle]).to(device)
     p["mean"][walls] = 0
     p["mean"][walls, 2] = torch.from_numpy(_CHEEK / seeded.extent).to(device)[walls]
+    inner = np.flatnonzero(head.faces_of("mouth_interior")[seeded.triangle])
+    p["log_scale"][inner] = torch.minimum(p["log_scale"][inner], largest(model, inner))
     seated = hidden & torch.from_numpy((seeded.mean == 0).all(1) & np.isnan(interior[:, 0])).to(device)
     p["mean"][seated, 2] = p["mean"][seated, 2].clamp_max(0)
     lost = seated & torch.from_numpy(_alone(model, hidden.cpu().numpy())).to(device)
@@ -157,8 +161,9 @@ def calm(
     with torch.enable_grad():
         back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > HIDDEN).to(device)
     p["mean"][lost & back] = strayed[lost & back]  # seats behind an ear's rim, say, are in sight
+    gone = (p["logit_opacity"] < _GONE / 2).cpu().numpy() | hovering(model, poses, camera, rows)
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
-    p["logit_opacity"][torch.from_numpy(bust & (shown < _NEVER)).to(device)] = _GONE
+    p["logit_opacity"][torch.from_numpy(gone | bust & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)
 
 

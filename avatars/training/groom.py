@@ -23,6 +23,7 @@ from .calm import visibility
 from .cloth import below_neck, cloth_behind
 from .frames import apart
 from .hair import Hair
+from .lining import lowered
 from .poses import PoseTable
 from .strays import strays
 
@@ -69,13 +70,15 @@ def groomed(
     pose, most = poses.pose[torch.from_numpy(rows)], round(_MOST * len(splats))
     turned = torch.cat([pose.rotation.reshape(len(rows), 9), 10 * pose.translation], 1).numpy()
     far = rows[apart(turned, _VIEWS)]  # the most turned heads show what no others do
+    scalp = (shown <= _INTRUDES) & head.faces_of("scalp")[splats.triangle]
     for layer in range(_LAYERS):
-        model = AvatarModel(head, _joined(splats, added.splats), network).to(device)
+        lined = lowered(head, splats, scalp, added.hair())
+        model = AvatarModel(head, _joined(lined, added.splats), network).to(device)
         intrudes = visibility(model, poses, camera, far, len(far))[0][len(splats) :] > _INTRUDES
         if not intrudes.any():
             break
         added = added.dodged(intrudes, layer, most)
-    return _joined(splats, added.splats)
+    return _joined(lowered(head, splats, scalp, added.hair()), added.splats)
 
 
 @dataclass
@@ -117,6 +120,10 @@ class _Added:
             _joined(rest.splats, quarters), np.r_[rest.splits, splits],
             np.concatenate([rest.home, quarters.mean]), np.concatenate([rest.inward, inward]),
         )  # fmt: skip
+
+    def hair(self) -> Splats:
+        """The hair among it."""
+        return _taken(self.splats, self.splits == _NEVER)
 
     def _taken(self, which: np.ndarray) -> _Added:
         return _Added(_taken(self.splats, which), self.splits[which], self.home[which], self.inward[which])

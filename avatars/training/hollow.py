@@ -3,16 +3,17 @@
 Footage shows it through a slit, a little at a time, and beside teeth that are never quite where the mesh has them. Left
 alone, the splats of tongue and throat take on the teeth, the lips and the shade between them, and a mouth that opens
 wider than in the film shows blots. Their colours are therefore kept smooth, but for the shade of a round tongue, and
-below what flesh can be.
+below what flesh can be. And large splats near the lips would reach out between them, as a haze from the side.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
-from ..splats.interior import tongue_shade
+from ..splats.interior import INTERIOR, tongue_shade
 from ..splats.model import AvatarModel
 
 BRIGHTEST = {"mouth_interior": (0.50, 0.28, 0.28), "tongue": (0.78, 0.46, 0.48)}
@@ -21,6 +22,18 @@ _REACH = 0.005
 """m: standard deviation of the distance over which colours are evened out."""
 _EVERY, _SHARE = 10, 0.3
 """Steps between two smoothings, and how far each goes."""
+_LEAST, _WITHIN = 0.0012, 0.4
+"""Largest standard deviation of what lies in the mouth, the larger of so many m and so much of the way to the skin."""
+
+
+def largest(model: AvatarModel, splats: np.ndarray) -> Tensor:
+    """[n, 1] log of the largest standard deviation, in extents, of some splats [n] in the mouth, where they are now."""
+    head = model.head.head
+    inside = np.logical_or.reduce([head.regions[name] for name in INTERIOR if name in head.regions])
+    skin = KDTree(head.template[head.regions["face"] & ~inside])
+    away = skin.query(model.rest_means().numpy()[splats])[0]
+    most = np.log(np.maximum(_LEAST, _WITHIN * away) / model.binding.extent[splats])
+    return torch.from_numpy(most.astype(np.float32))[:, None].to(model.device)
 
 
 class Hollow:

@@ -1,4 +1,4 @@
-"""Lone splats in the air are not kept; strands, skin and clothes are."""
+"""Lone splats in the air, and haze before the face, are not kept; strands, skin and clothes are."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from avatars.data import Splats
+from avatars.data import Clip, Splats, Track
 from avatars.heads.anny import default_head
 from avatars.heads.head import Head
 from avatars.splats.binding import local_frames
 from avatars.splats.lookalikes import SCALP, kinds
-from avatars.training.strays import strays
+from avatars.training.bounds import part
+from avatars.training.loop import Trainer
+from avatars.training.presets import Preset
+from avatars.training.strays import hovering, strays
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,29 @@ def test_clothes_are_never(head: Head) -> None:
 def test_too_few_to_tell(head: Head) -> None:
     splats, rest = _off(head, np.flatnonzero(kinds(head) == SCALP)[:4], np.full(4, 0.05))
     assert not strays(head, splats, rest).any()
+
+
+def test_haze_before_the_face_is_found(scene: tuple[Head, Clip, Track]) -> None:
+    """Of the colour of the skin behind it; not what covers skin of another colour, nor what stands beside a head."""
+    head, clip, track = scene
+    preset = Preset(size=96, splats=3000, bases=4, iterations=10)
+    trainer = Trainer(head.shape(track.identity), clip, track, np.arange(19), preset)
+    model = trainer.model
+    p, rest = model.parameters, model.rest_means().numpy()
+    skin = part(model, "face") & ~part(model, "lips", "brows", "eyelids", "scalp", "ears", "teeth_upper", "teeth_lower")
+    p["mean"] = torch.zeros_like(p["mean"])
+    p["color"] = torch.where(torch.from_numpy(part(model, "scalp"))[:, None], 0.3, 0.6).expand(-1, 3).contiguous()
+    p["log_scale"] = torch.zeros_like(p["log_scale"])
+    p["logit_opacity"] = torch.full_like(p["logit_opacity"], 3.0)
+    # Well inside the outline, also of a head that is turned by 14 degrees.
+    front = np.flatnonzero(skin & (rest[:, 2] > np.quantile(rest[skin, 2], 0.75)))
+    haze, cover = np.random.default_rng(0).permutation(front)[:12].reshape(2, 6)
+    apart = np.linalg.norm(rest[haze][:, None] - rest[cover][None], axis=2)
+    haze = haze[apart.min(1) > 0.012]
+    assert len(haze) >= 2
+    top = np.flatnonzero(part(model, "scalp"))[:6]  # hair that stands up
+    lifted = np.concatenate([haze, cover, top])
+    p["mean"][lifted, 2] = torch.from_numpy(0.02 / model.binding.extent[lifted])
+    p["color"][cover] = 0.05
+    found = hovering(model, trainer.poses, trainer.camera, trainer.rows)
+    assert set(np.flatnonzero(found)) == set(haze.tolist())

@@ -1,4 +1,4 @@
-"""Colours that splats of lips and of bare skin may take."""
+"""Colours that splats of lips, teeth and bare skin may take."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from avatars.data import Clip, Track
 from avatars.heads.head import Head
+from avatars.splats.interior import TEETH
 from avatars.training.bounds import part, tones
 from avatars.training.loop import Trainer
 from avatars.training.presets import Preset
@@ -55,3 +56,21 @@ def test_skin_does_not_become_grey_on_an_outline(trainer: Trainer) -> None:
         same = shade.expand(len(color), 3).clone()
         bounds.clamp(same)
         np.testing.assert_allclose(same[skin], shade.expand(int(skin.sum()), 3), atol=1e-6)
+
+
+def test_teeth_do_not_turn_green(trainer: Trainer) -> None:
+    """Nor blue, however dark; yellow ones, gums and the shade between them are as they were."""
+    model = trainer.model
+    color, teeth = model.parameters["color"].detach(), torch.from_numpy(part(model, *TEETH))
+    assert int(teeth.sum()) > 20
+    ratio = (color[teeth, 1:] / color[teeth, :1]).amax(0)
+    bounds = tones(model)
+    for shade in ((0.4, 0.6, 0.4), (0.4, 0.4, 0.7)):
+        seen = torch.tensor(shade).expand(len(color), 3).clone()
+        bounds.clamp(seen)
+        want = torch.minimum(torch.tensor(shade[1:]), 0.4 * 1.05 * ratio)
+        np.testing.assert_allclose(seen[teeth][:, 1:], want.expand(int(teeth.sum()), 2), atol=1e-5)
+    for shade in ((0.9, 0.8, 0.6), (0.6, 0.3, 0.3), (0.1, 0.05, 0.05)):
+        same = torch.tensor(shade).expand(len(color), 3).clone()
+        bounds.clamp(same)
+        np.testing.assert_allclose(same[teeth], torch.tensor(shade).expand(int(teeth.sum()), 3), atol=1e-6)
