@@ -146,6 +146,7 @@ class Optimizer:
         """Move the bases by the rank-one gradient gradient[n, j] * weights[k], and the network by its own."""
         self.basis_steps += 1
         gradient = (gradient * self.steady).index_fill_(0, self._still, 0)
+        self.teeth.tint(gradient)
         lr = self.basis_rates * rate
         ops.adam_outer_(
             self.model.bases, self.bases_first, self.bases_second, gradient, weights, lr,

@@ -3,6 +3,7 @@
 Where the mesh has the teeth is a guess from the face around them. Let every splat find its place alone, and the few
 that footage shows come forward to where the real ones are while the rest stay: a smear, once the mouth opens wider.
 Each row therefore has one displacement, moved by the gradients of all of its splats, and single ones stray little.
+What a face's motion does to their colour is light and shadow.
 """
 
 from __future__ import annotations
@@ -68,3 +69,12 @@ class Teeth:
             for moved in (before, self.moved)
         )
         mean[self.splats] = now + (mean[self.splats] - was).clamp(-_STRAY, _STRAY)
+
+    @torch.no_grad()
+    def tint(self, gradient: Tensor) -> None:
+        """Leave of the gradient [N, 9] of what bases add what makes teeth lighter or darker, in place.
+
+        Slivers between lips would teach them hues, which turn green where a mouth opens wider than in the film.
+        """
+        color = gradient.index_select(0, self.splats)[:, 6:]
+        gradient[self.splats, 6:] = color.mean(1, keepdim=True).expand(-1, 3)

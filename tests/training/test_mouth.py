@@ -137,6 +137,22 @@ def test_unseen_teeth_are_as_bright_as_seen_ones(scene: tuple[Head, Clip, Track]
     np.testing.assert_array_equal(_enamelled(trainer.head, trainer.seeded, guessed, shades, weight), guessed)
 
 
+def test_teeth_get_lighter_and_darker_but_keep_their_hue(trainer: Trainer) -> None:
+    model, optimizer = trainer.model, trainer.optimizer
+    teeth = part(model, *TEETH)
+    rng = np.random.default_rng(1)
+    slope = torch.from_numpy(rng.normal(size=(len(teeth), 9)).astype(np.float32))
+    sums = slope[teeth, 6:].mean(1)
+    for _ in range(20):
+        optimizer.bases(slope.clone(), torch.ones(model.bases.shape[2]), 1.0)
+    added = model.bases[teeth]
+    assert not added[:, :6].any()
+    np.testing.assert_array_equal(added[:, 6:], added[:, 6:7].expand(-1, 3, -1))
+    np.testing.assert_array_equal(added[:, 6, 0].sign(), -sums.sign())
+    other = torch.from_numpy(~part(model, *INTERIOR))
+    assert float(model.bases[other, 6:].std(1).mean()) > 1e-3
+
+
 def test_nothing_of_the_mouth_shows_before_closed_lips(
     scene: tuple[Head, Clip, Track], monkeypatch: pytest.MonkeyPatch
 ) -> None:
