@@ -161,7 +161,7 @@ def calm(
     with torch.enable_grad():
         back = torch.from_numpy(visibility(model, poses, camera, rows)[0] > HIDDEN).to(device)
     p["mean"][lost & back] = strayed[lost & back]  # seats behind an ear's rim, say, are in sight
-    gone = (p["logit_opacity"] < _GONE / 2).cpu().numpy() | hovering(model, poses, camera, rows)
+    gone = (p["logit_opacity"] < _GONE + 1).cpu().numpy() | hovering(model, poses, camera, rows)
     p["logit_opacity"][hidden] = p["logit_opacity"][hidden].clamp_min(_SOLID)
     p["logit_opacity"][torch.from_numpy(gone | bust & (shown < _NEVER)).to(device)] = _GONE
     return Calmed(hidden, low, high)

@@ -35,8 +35,10 @@ _TOUSLED = 0.2
 """rad by which a splat's direction strays."""
 _ANY_WAY, _COMBED = 2 / np.pi, 0.7
 """Mean |cos| of the angle between neighbours' longest axes in curls, which lie any way, and in combed hair."""
-_HIGHEST = 0.02
-"""m that hair may stand off the skull."""
+_HIGHEST, _TOP = 0.02, 0.9
+"""m that hair may stand off the skull, and quantile of the seen hair's heights up to which it does: its outline is made
+by the highest of it.
+"""
 _SOLID = 2.0
 """Logit of its opacity."""
 _LEVEL = 200
@@ -117,7 +119,7 @@ class Hair:
         return round(_COVER * area / (2 * np.pi * self._size[0] * self._size[1]))
 
     def on_scalp(self, rng: np.random.Generator) -> Roots:
-        """Where the nearest splat of the scalp is hidden, as high above it as the seen hair that it takes after."""
+        """Where the nearest splat of the scalp is hidden, as high above it as the hair that it takes after reaches."""
         head, splats = self.head, self.splats
         area = areas(head.template, head.faces) * (self._kinds == SCALP)
         count = self.count(float(area.sum()))
@@ -131,7 +133,7 @@ class Hair:
             np.r_[splats.color, splats.color[near]],
             np.r_[self._sure, np.zeros(len(near), bool)], ALIKE,
         )[np.cumsum(~np.r_[self._sure, np.zeros(len(near), bool)])[len(splats) :] - 1]  # fmt: skip
-        above = np.median((splats.mean[:, 2] * splats.extent)[models], 1).clip(0, _HIGHEST)
+        above = np.quantile((splats.mean[:, 2] * splats.extent)[models], _TOP, axis=1).clip(0, _HIGHEST)
         height = above * rng.uniform(0.7, 1.05, len(near)) - 0.3 * self._size[1]
         normal = frame[:, :, 2]
         away = _unit(origin - self._whorl) - [0, 1, 0]
