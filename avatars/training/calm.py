@@ -145,11 +145,12 @@ def calm(
     limit = torch.from_numpy(seeded.log_scale).to(device) + _GROWTH
     limit = torch.minimum(limit, np.log(_FLAT) - along_normal(p["quaternion"]).log())
     p["log_scale"][hidden] = torch.minimum(p["log_scale"], limit)[hidden]
-    walls = hidden & torch.from_numpy(head.faces_of("mouth_interior")[seeded.triangle]).to(device)
+    inner = torch.from_numpy(head.faces_of("mouth_interior")[seeded.triangle])
+    walls = hidden & inner.to(device)
     p["mean"][walls] = 0
     p["mean"][walls, 2] = torch.from_numpy(_CHEEK / seeded.extent).to(device)[walls]
-    inner = np.flatnonzero(head.faces_of("mouth_interior")[seeded.triangle])
-    p["log_scale"][inner] = torch.minimum(p["log_scale"][inner], largest(model, inner))
+    held = inner.nonzero()[:, 0]
+    p["log_scale"][held] = torch.minimum(p["log_scale"][held], largest(model, held.numpy()))
     seated = hidden & torch.from_numpy((seeded.mean == 0).all(1) & np.isnan(interior[:, 0])).to(device)
     p["mean"][seated, 2] = p["mean"][seated, 2].clamp_max(0)
     lost = seated & torch.from_numpy(_alone(model, hidden.cpu().numpy())).to(device)
