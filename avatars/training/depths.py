@@ -53,10 +53,14 @@ class Depths:
         size = (binding.extent[index] * stretch)[:, None]
         local = model.parameters["mean"].detach().cpu().numpy()[index]
         place = origin.numpy() + np.einsum("nij,nj->ni", frame, local) * size - camera.world_from_camera[:3, 3]
-        sight = place / np.linalg.norm(place, axis=1, keepdims=True)
-        self._sight = torch.from_numpy((np.einsum("nji,nj->ni", frame, sight) / size).astype(np.float32)).to(device)
+        self.away = np.linalg.norm(place, axis=1)
+        """[n] m from the camera, as seeded."""
+        sight = place / self.away[:, None]
+        self.sight = torch.from_numpy((np.einsum("nji,nj->ni", frame, sight) / size).astype(np.float32)).to(device)
         ahead = place @ camera.world_from_camera[:3, :3]
-        at = ahead[:, :2] / ahead[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        self.at = ahead[:, :2] / ahead[:, 2:]
+        """[n, 2] where they are seen, in units of their depth."""
+        at = self.at * [camera.fx, camera.fy] + [camera.cx, camera.cy]
         share = np.concatenate([_shares(at / [camera.width, camera.height], grid) for grid in _GRIDS], 1)
         self._share = torch.from_numpy(share.astype(np.float32)).to(device)
         torso = model.head.head.torso_faces(model.binding.corner[index])
@@ -77,13 +81,13 @@ class Depths:
         if not len(self.splats):
             return
         free = ~frozen[self.splats]
-        pull = self._share.T @ ((gradient.index_select(0, self.splats) * self._sight).sum(1) * free)
+        pull = self._share.T @ ((gradient.index_select(0, self.splats) * self.sight).sum(1) * free)
         self.first.lerp_(pull, 1 - _BETA1)
         self.second.lerp_(pull.square(), 1 - _BETA2)
         unit = (self.first / (1 - _BETA1**steps)) / ((self.second / (1 - _BETA2**steps)).sqrt() + _EPS)
         farthest = _FARTHEST * self._trust
         moved = torch.minimum(torch.maximum(self.moved - _RATE * rate * self._trust * unit, -farthest), farthest)
-        mean.index_add_(0, self.splats, (self._share @ (moved - self.moved) * free)[:, None] * self._sight)
+        mean.index_add_(0, self.splats, (self._share @ (moved - self.moved) * free)[:, None] * self.sight)
         self.moved.copy_(moved)
 
 

@@ -12,7 +12,7 @@ from ..splats.model import AvatarModel, Pose, camera_tensors
 from .frames import FrameStore
 from .poses import PoseTable
 
-_PLAN = ((1, 60, 3.0), (0, 20, 1.0))
+_PLAN = ((1, 60, 3.0), (0, 60, 1.5))
 """(resolution level, steps, rate at the start); the rate falls tenfold within each entry."""
 
 

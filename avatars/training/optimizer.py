@@ -16,6 +16,7 @@ from ..splats.model import PARAMETERS, AvatarModel, Pose
 from . import bounds, relief
 from .blendshapes import Blendshapes, own_blendshapes
 from .depths import Depths
+from .drape import Drape
 from .hollow import Hollow
 from .parallax import told
 from .relief import Relief
@@ -68,6 +69,7 @@ class Optimizer:
         device = model.device
         self.scale_limit = bounds.scale_limit(model)
         self.hollow, self.teeth, self.depths = Hollow(model), Teeth(model), Depths(model, pose, camera, seen)
+        self.drape = Drape(model, self.depths)
         self.relief, self.slim = Relief(model.head, told(seen, pose, camera)), Slim(model)
         self.blendshapes = Blendshapes(model.head, seen.expression)
         self.solid = torch.from_numpy(np.flatnonzero(bounds.part(model, *INTERIOR))).to(device)
@@ -114,6 +116,7 @@ class Optimizer:
             value.grad = None
         scale = self.model.parameters["log_scale"]
         self.slim.step(scale, self.model.parameters["quaternion"], rate, self.steps)
+        self.drape.step(self.model.parameters["mean"], self.frozen, rate, self.steps)
         torch.minimum(scale, self.scale_limit, out=scale)
         torch.maximum(scale, scale.amax(1, keepdim=True) - self.aspect, out=scale)
         if self.steps % _FLATTEN_EVERY == 0:

@@ -28,6 +28,8 @@ _SOFT = 0.6
 """px, standard deviation by which the rasterizer softens every edge."""
 _WEIGHT = 1.0
 """Of a pixel beside the outline against the photometric loss of one."""
+_SOLID = 0.95
+"""Least alpha of a face: where the camera grazes it, below the chin, splats shrink to crumbs."""
 _MOVED = ("mean", "quaternion", "log_scale")
 
 
@@ -41,6 +43,7 @@ class Outline:
 
     def __init__(self, model: AvatarModel, camera: Camera) -> None:
         self._model, self._camera, self._faces = model, reduced(camera), model.head.head.faces
+        self._face = model.head.head.faces_of("face")
         skin = bounds.plain(model) & ~bounds.part(model, "ears") | bounds.part(model, "lips", "eyelids")
         self._skin = torch.from_numpy(skin & ~worn(model)).to(model.device) & ~bounds.beside(model)
 
@@ -54,19 +57,25 @@ class Outline:
         camera = random_side(self._camera, pose, _YAW, rng)
         with torch.no_grad():
             vertices = self._model.vertices(pose)
-        inside = torch.from_numpy(self.coverage(vertices[0].cpu().numpy(), camera)).to(vertices.device)
+        covered = self.coverage(vertices[0].cpu().numpy(), camera)
+        inside, solid = (torch.from_numpy(part).to(vertices.device) for part in covered)
         still = None if delta is None else delta.detach()
-        shown = share(self._model, vertices, self._skin, camera, _MOVED, still)
-        loss = _WEIGHT * (shown - inside).clamp_min(0).mean()
+        shown, alpha = share(self._model, vertices, self._skin, camera, _MOVED, still)
+        loss = _WEIGHT * ((shown - inside).clamp_min(0) + (_SOLID * solid - alpha).clamp_min(0)).mean()
         moved = [self._model.parameters[name] for name in _MOVED]
         for value, gradient in zip(moved, torch.autograd.grad(loss, moved), strict=True):
             add(value, gradient * self._skin[:, None])
         return float(loss.detach())
 
-    def coverage(self, vertices: np.ndarray, camera: Camera) -> np.ndarray:
-        """[H, W] how much of each pixel is mesh, of posed vertices [V, 3] m; as soft at its edges as splats are."""
+    def coverage(self, vertices: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """[H, W] how much of each pixel is mesh, of posed vertices [V, 3] m, as soft at its edges as splats are; and
+        [H, W] 1 where it is the face, a pixel off its edges, else 0."""
         fine = camera.resized(_FINER * camera.width, _FINER * camera.height)
-        drawn = rasterize_mesh(screen(vertices, fine), self._faces, fine.width, fine.height)
-        inside, size = (drawn.face >= 0).astype(np.float32), (camera.width, camera.height)
-        covered = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
-        return cv2.GaussianBlur(covered, (0, 0), _SOFT)
+        drawn = rasterize_mesh(screen(vertices, fine), self._faces, fine.width, fine.height).face
+        size = (camera.width, camera.height)
+        covered, face = (
+            cv2.resize(part.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            for part in (drawn >= 0, self._face[drawn] & (drawn >= 0))
+        )
+        solid = cv2.erode(face, np.ones((3, 3))) >= 1
+        return cv2.GaussianBlur(covered, (0, 0), _SOFT), solid.astype(np.float32)

@@ -46,7 +46,7 @@ class Sides:
         with torch.no_grad():
             vertices = self._model.vertices(pose)
             hidden = torch.from_numpy(self._occlusion.behind(vertices[0].cpu().numpy(), camera)).to(vertices.device)
-        loss = _WEIGHT * share(self._model, vertices, hidden, camera, _FRONT).mean()
+        loss = _WEIGHT * share(self._model, vertices, hidden, camera, _FRONT)[0].mean()
         front = [self._model.parameters[name] for name in _FRONT]
         for value, gradient in zip(front, torch.autograd.grad(loss, front), strict=True):
             gradient = gradient.clone()
@@ -58,8 +58,9 @@ class Sides:
 def share(
     model: AvatarModel, vertices: Tensor, chosen: Tensor, camera: Camera, moved: tuple[str, ...],
     delta: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """[H, W] how much of each pixel is chosen splats [N] bool, differentiable with respect to some parameters.
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """[H, W] how much of each pixel is chosen splats [N] bool, and how much any, differentiable with respect to some
+    parameters.
 
     Args:
         vertices: [1, V, 3] m, posed.
@@ -73,7 +74,8 @@ def share(
     fixed = {name: value if name in moved else value.detach() for name, value in kept.items()}
     try:
         model.parameters = fixed | {"color": mask}
-        return model.draw(vertices, delta, intrinsics, view, camera.width, camera.height, None).color[0, 0]
+        drawn = model.draw(vertices, delta, intrinsics, view, camera.width, camera.height, None)
+        return drawn.color[0, 0], drawn.alpha[0, 0]
     finally:
         model.parameters = kept
 

@@ -97,7 +97,7 @@ def test_neighbours_follow_those_that_know(trainer: Trainer) -> None:
     told = np.random.default_rng(0).permutation(index)[: len(index) // 2]
     others = np.setdiff1d(index, told)
     begin = _places(trainer, mean)[:, 2]
-    sight = depths._sight[torch.from_numpy(np.searchsorted(index, told))]
+    sight = depths.sight[torch.from_numpy(np.searchsorted(index, told))]
     for step in range(1, 401):
         missing = 0.04 - (_places(trainer, mean)[told, 2] - begin[told])
         gradient = torch.zeros_like(mean)

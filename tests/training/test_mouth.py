@@ -165,7 +165,7 @@ def test_nothing_of_the_mouth_shows_before_closed_lips(
     vertices = model.vertices(closed).detach()
     center = closed.translation[0].numpy().astype(float)
     camera = orbit(trainer.camera, center, np.radians(45.0))
-    inside = Outline(model, trainer.camera).coverage(vertices[0].numpy(), camera)
+    inside = Outline(model, trainer.camera).coverage(vertices[0].numpy(), camera)[0]
     walls = part(model, "mouth_interior")
     p = model.parameters
     p["log_scale"] = p["log_scale"].detach().clone()

@@ -7,7 +7,7 @@ import torch
 
 from avatars.training import bounds
 from avatars.training.loop import Trainer
-from avatars.training.sides import random_side, reduced
+from avatars.training.sides import random_side, reduced, share
 from avatars.training.speckle import worn
 
 MOVED = ("mean", "quaternion", "log_scale")
@@ -69,7 +69,7 @@ def test_the_mesh_covers_what_is_inside_of_it(trainer: Trainer) -> None:
     with torch.no_grad():
         posed = trainer.model.vertices(pose)[0].numpy()
     camera = random_side(reduced(trainer.camera), pose, 0.8, np.random.default_rng(1))
-    covered = trainer.outline.coverage(posed, camera)
+    covered, solid = trainer.outline.coverage(posed, camera)
     assert covered.shape == (camera.height, camera.width)
     view = camera.camera_from_world
     at = (posed @ view[:3, :3].T + view[:3, 3]).T
@@ -82,6 +82,12 @@ def test_the_mesh_covers_what_is_inside_of_it(trainer: Trainer) -> None:
     assert covered[line.clip(0, camera.height - 1).astype(int).min() // 2, 0] == 0
     soft = (covered > 0.01) & (covered < 0.99)
     assert 0.01 < soft.mean() < 0.2
+    assert set(np.unique(solid)) == {0.0, 1.0}
+    assert covered[solid > 0].min() > 0.97
+    of = trainer.model.head.head.regions
+    nose = np.flatnonzero(of["nose"] & shown)
+    assert solid[line[nose].astype(int), column[nose].astype(int)].mean() > 0.8
+    assert (solid[covered > 0.99] == 0).mean() > 0.1  # scalp, neck and bust
 
 
 def test_skin_above_the_mesh_shows_beside_it(trainer: Trainer) -> None:
@@ -103,3 +109,33 @@ def test_steps_along_it_bring_skin_back(trainer: Trainer) -> None:
         adam.step()
     after = np.mean([_loss(trainer, seed) for seed in range(100, 108)])
     assert after < 0.4 * before
+
+
+def test_crumbs_grow_together(trainer: Trainer) -> None:
+    """Of splats a third as large a face is seen through; holding it closes it, from other sides too."""
+    model = trainer.model
+    skin = _skin(trainer)
+    with torch.no_grad():
+        model.parameters["logit_opacity"][:] = torch.where(skin, 4.0, -16.0)  # nothing behind it
+        model.parameters["log_scale"][skin] -= np.log(3.0)
+
+    def seen_through() -> float:
+        """Of a face's pixels in a mean side, how many are hardly there."""
+        found = []
+        for seed in range(100, 106):
+            camera = random_side(reduced(trainer.camera), trainer.poses.row(3), 0.8, np.random.default_rng(seed))
+            with torch.no_grad():
+                vertices = model.vertices(trainer.poses.row(3))
+                solid = trainer.outline.coverage(vertices[0].numpy(), camera)[1] > 0
+                alpha = share(model, vertices, skin, camera, ())[1].numpy()
+            found.append((alpha[solid] < 0.5).mean())
+        return float(np.mean(found))
+
+    before = seen_through()
+    adam = torch.optim.Adam([model.parameters[name] for name in MOVED], lr=0.02)
+    for step in range(60):
+        adam.zero_grad()
+        trainer.outline.hold(trainer.poses.row(3), None, np.random.default_rng(step))
+        adam.step()
+    assert before > 0.2, before
+    assert seen_through() < 0.2 * before
