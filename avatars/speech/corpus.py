@@ -15,7 +15,7 @@ import random
 import tarfile
 import wave
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from avatars.files import atomic, read_json, write_json
 from . import vocal
 from .articulation import to_arkit
 from .engines import espeak, festival, flite, recorded
+from .engines.missing import require_all
 from .engines.utterance import RATE, Segment, Utterance
 from .targets import Manner, curves
 from .text import sentence
@@ -229,13 +230,10 @@ def make(out: Path, hours: float, seed: int = 0, workers: int = 1, with_recorded
     """
     if not hours > 0:
         raise InputError("The corpus needs more than zero hours", where="--hours")
-    for voice in ("kal_diphone", *FESTIVAL_TRAIN):
-        festival.require(voice)
-    flite.require()
-    if with_recorded:
-        for name in recorded.SPEAKERS:
-            recorded.require(name)
-    elif (out / RECORDED).exists():
+    voices = [partial(festival.require, voice) for voice in ("kal_diphone", *FESTIVAL_TRAIN)]
+    speakers = [partial(recorded.require, name) for name in recorded.SPEAKERS] if with_recorded else []
+    require_all([espeak.require, flite.require, *voices, *speakers])
+    if not with_recorded and (out / RECORDED).exists():
         raise InputError("This corpus was begun with recorded speech", where=out, fix="Go on with --recorded")
     jobs = [(str(out / f"test-{name}.tar"), seed, -1 - i) for i, name in enumerate(TESTS)]
     count = int(np.ceil(hours * 3600 / SHARD_SECONDS))

@@ -103,12 +103,12 @@ def test_unknown_flite_voice_is_named() -> None:
 
 def test_missing_engines_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(BackendError, match="apt-get install flite"):
+    with pytest.raises(BackendError, match=r"apt-get install .* flite"):
         flite.synthesize("hello")
-    with pytest.raises(BackendError, match="apt-get install festival"):
+    with pytest.raises(BackendError, match=r"apt-get install .* festival"):
         festival.synthesize(["hello"])
     monkeypatch.setattr(espeak.ctypes.util, "find_library", lambda name: "libnot-there.so.9")
-    with pytest.raises(BackendError, match="apt-get install espeak-ng"):
+    with pytest.raises(BackendError, match=r"apt-get install .* espeak-ng"):
         espeak._Library()
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from avatars.errors import InputError
+from avatars.errors import BackendError, InputError
 from avatars.speech import corpus, vocal
 from avatars.speech.articulation import from_arkit
 from avatars.speech.augment import codec, coloured_noise, degrade, hum, muted, room, spectral
@@ -80,9 +80,14 @@ def test_a_shard_depends_on_seed_and_number_alone(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not festival.installed("kal_diphone"), reason="apt-get install espeak-ng flite festival")
-def test_making_a_corpus_names_a_missing_voice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_making_a_corpus_names_all_missing_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(festival, "installed", lambda voice: voice == "kal_diphone")
-    with pytest.raises(Exception, match="apt-get install festvox-kdlpc16k"):
+    with pytest.raises(BackendError, match=r"voice ked_diphone is not installed; .*czech_machac") as caught:
+        corpus.make(tmp_path, 0.01)
+    others = [package for voice, package in festival.VOICES.items() if voice != "kal_diphone"]
+    assert f"apt-get install --no-install-recommends {' '.join(others)}." in str(caught.value)
+    monkeypatch.setattr(festival, "installed", lambda voice: voice != "ked_diphone")
+    with pytest.raises(BackendError, match=r"ked_diphone is not installed \(festival\)\. Install it: .* festvox-kdl"):
         corpus.make(tmp_path, 0.01)
     with pytest.raises(InputError, match="zero hours"):
         corpus.make(tmp_path, 0)

@@ -12,6 +12,7 @@ import numpy as np
 from avatars.errors import BackendError, InputError
 
 from ..phonemes import SILENCE, VOICELESS_STOPS, from_ipa
+from .missing import NotInstalled
 from .utterance import Segment, Utterance, spread, to_rate
 
 VOICES = {
@@ -52,6 +53,16 @@ class _Event(ctypes.Structure):
     ]  # fmt: skip
 
 
+def require() -> ctypes.CDLL:
+    """The library, not started; NotInstalled names its Debian package."""
+    name = ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1"
+    try:
+        return ctypes.CDLL(name)
+    except OSError as error:
+        what = "The speech engine espeak-ng is not installed"
+        raise NotInstalled(what, where="espeak-ng", packages=("espeak-ng",)) from error
+
+
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
@@ -59,12 +70,7 @@ class _Library:
     """The loaded library; it keeps global state, so there is one per process."""
 
     def __init__(self) -> None:
-        name = ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1"
-        try:
-            self.lib = ctypes.CDLL(name)
-        except OSError as error:
-            fix = "Install it: apt-get install espeak-ng"
-            raise BackendError("The speech engine espeak-ng is not installed", where="espeak-ng", fix=fix) from error
+        self.lib = require()
         self.chunks: list[np.ndarray] = []
         self.events: list[tuple[int, str]] = []
         self.words: list[int] = []

@@ -7,10 +7,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from avatars.errors import BackendError
-
 from ..phonemes import SILENCE, from_arpabet, from_sampa
 from .flite import read_wave
+from .missing import NotInstalled
 from .utterance import Segment, Utterance, spread, to_rate
 
 VOICES = {
@@ -39,14 +38,14 @@ def installed(voice: str) -> bool:
 
 
 def require(voice: str) -> str:
-    """Path of festival; BackendError names the Debian package of whatever is missing."""
+    """Path of festival; NotInstalled names the Debian package of whatever is missing."""
     program = shutil.which("festival")
+    voices = () if installed(voice) else (VOICES.get(voice, "its festvox package"),)
     if program is None:
-        fix = "Install it: apt-get install festival"
-        raise BackendError("The speech engine festival is not installed", where="festival", fix=fix)
-    if not installed(voice):
-        fix = f"Install it: apt-get install {VOICES.get(voice, 'its festvox package')}"
-        raise BackendError(f"festival's voice {voice} is not installed", where="festival", fix=fix)
+        what, packages = "The speech engine festival is not installed", ("festival", *voices)
+        raise NotInstalled(what, where="festival", packages=packages)
+    if voices:
+        raise NotInstalled(f"festival's voice {voice} is not installed", where="festival", packages=voices)
     return program
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from avatars.errors import BackendError, InputError
 
 from ..phonemes import SILENCE, from_arpabet
+from .missing import NotInstalled
 from .utterance import Segment, Utterance, spread, to_rate
 
 VOICES = {"slt": 170.0, "rms": 105.0, "awb": 125.0, "kal16": 100.0, "kal": 100.0}
@@ -30,11 +31,10 @@ def read_wave(path: Path) -> tuple[np.ndarray, int]:
 
 
 def require() -> str:
-    """Path of flite, or BackendError."""
+    """Path of flite, or NotInstalled."""
     program = shutil.which("flite")
     if program is None:
-        fix = "Install it: apt-get install flite"
-        raise BackendError("The speech engine flite is not installed", where="flite", fix=fix)
+        raise NotInstalled("The speech engine flite is not installed", where="flite", packages=("flite",))
     return program
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avatars.errors import BackendError
-
+from .missing import NotInstalled
 from .timing import align
 from .utterance import RATE, Segment, Utterance, to_rate
 
@@ -50,14 +49,14 @@ LEAST = 3.0
 
 
 def require(name: str) -> tuple[Path, Path]:
-    """(transcript, folder of sounds) of a speaker; BackendError names the Debian packages if they are missing."""
+    """(transcript, folder of sounds) of a speaker; NotInstalled names the Debian packages if they are missing."""
     speaker = SPEAKERS[name]
     package = f"asterisk-core-sounds-{speaker.code}"
     text = SHARE / "doc" / package / f"core-sounds-{speaker.code}.txt.gz"
     sounds = SHARE / "asterisk" / "sounds" / speaker.folder
     if not text.exists() or not any(sounds.glob("*.g722")):
-        fix = f"Install them: apt-get install --no-install-recommends {package} {package}-g722"
-        raise BackendError(f"The recordings of {package} or their texts are not installed", where=name, fix=fix)
+        what = f"The recordings of {package} or their texts are not installed"
+        raise NotInstalled(what, where=name, packages=(package, f"{package}-g722"))
     return text, sounds
 
 
